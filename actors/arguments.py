@@ -1,0 +1,106 @@
+"""What the methods take by keyword, as types that checkers and editors see.
+
+A key that is not given differs from one given as None, which clears a field or matches an absent one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Required, TypeAlias, TypedDict
+
+from sessiond.actors.params import EndedBy, Field, GroupField
+from sessiond.actors.record import Scalar
+
+__all__ = [
+    "CountArguments",
+    "CreateArguments",
+    "EndArguments",
+    "Fields",
+    "ListArguments",
+    "Target",
+    "UpdateArguments",
+    "WalkArguments",
+]
+
+Target: TypeAlias = str | Mapping[str, str | None]
+"""A session's id, or its address: ``{"gateway": ..., "external_id": ...}``."""
+
+
+class CreateArguments(TypedDict, total=False):
+    """What ``create_session`` takes; see ``params.NewSession``. Times are epoch seconds, timeouts seconds."""
+
+    type: Required[str]
+    state: str
+    gateway: str | None
+    external_id: str | None
+    caller: str | None
+    callee: str | None
+    direction: str | None
+    metadata: Mapping[str, Scalar] | None
+    setup_timeout: float | None
+    idle_timeout: float | None
+    max_duration: float | None
+    request_id: str | None
+    at: float | None
+    answered_at: float | None
+
+
+class UpdateArguments(TypedDict, total=False):
+    """What ``update_session`` can change; see ``params.Changes``. None clears, or goes back to the default."""
+
+    caller: str | None
+    callee: str | None
+    external_id: str | None
+    setup_timeout: float | None
+    idle_timeout: float | None
+    max_duration: float | None
+
+
+class EndArguments(TypedDict, total=False):
+    """The options of ``end_session``; see ``params.EndOptions``."""
+
+    if_version: int | None
+    ended_by: EndedBy | None
+    sip_code: int | None
+    q850_cause: int | None
+    at: float | None
+    answered_at: float | None
+
+
+class FilterArguments(TypedDict, total=False):
+    """Which sessions; see ``params.Filters``. None matches absent."""
+
+    type: str
+    state: str | Sequence[str]
+    gateway: str | None
+    external_id: str | None
+    caller: str | None
+    callee: str | None
+    direction: str | None
+    metadata: Mapping[str, Scalar | None]
+    created_after: float | None
+    created_before: float | None
+    ended: bool | Literal["any"]
+
+
+class WalkArguments(FilterArguments, total=False):
+    """What ``sessions`` takes; ``limit`` is how many sessions are fetched at a time."""
+
+    order: Literal["asc", "desc"]
+    limit: int
+
+
+class ListArguments(WalkArguments, total=False):
+    """What ``list_sessions`` takes, but for ``fields``; see ``params.ListQuery``."""
+
+    cursor: str | None
+
+
+class CountArguments(FilterArguments, total=False):
+    """What ``count_sessions`` takes; see ``params.CountQuery``."""
+
+    by: GroupField | None
+
+
+Fields: TypeAlias = Sequence[Field]
+"""The names of the fields that ``list_sessions`` shall show."""

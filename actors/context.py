@@ -1,0 +1,77 @@
+"""What the actors of one service share. Safe without locks, because a dispatcher runs one turn at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+from sessiond.actors.clock import Clock, Instant, TurnClock
+from sessiond.actors.directory import Directory
+from sessiond.actors.dispatcher import Dispatcher
+from sessiond.actors.requests import Requests
+from sessiond.actors.retention import EndedSession, Retention
+from sessiond.actors.settings import Settings
+from sessiond.actors.supervision import CrashLog, RestartWindow
+from sessiond.actors.tally import Tally
+from sessiond.actors.wheel import Wheel
+
+if TYPE_CHECKING:
+    from sessiond.actors.session import SessionActor
+
+__all__ = ["TICK", "Context", "Known"]
+
+Known: TypeAlias = "SessionActor | EndedSession"
+"""What the directory has of a session: its actor, or what is left of it."""
+
+SESSION_RESTARTS = 3
+SERVICE_RESTARTS = 5
+RESTART_SECONDS = 60.0
+"""So many restarts within so many seconds; one crash more and a session is ended, the service given up."""
+TICK = 0.1
+"""Seconds between looks of the reaper; a deadline is met within two of them when the loop is not overloaded."""
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Context:
+    """One service's clock, books and rules. Only actors touch it, each in its own turn."""
+
+    settings: Settings
+    dispatcher: Dispatcher
+    clock: TurnClock
+    directory: Directory[Known]
+    requests: Requests
+    retention: Retention
+    wheel: Wheel
+    tally: Tally
+    crash_log: CrashLog
+    session_restarts: RestartWindow
+    service_restarts: RestartWindow
+    instance: str
+    """New at each start; tells clients that what they knew of an earlier one is gone."""
+    started: Instant
+    escalate: Callable[[str], None]
+    """What to do when an actor of the service itself (named) cannot be kept running."""
+
+    @classmethod
+    def create(
+        cls, settings: Settings, dispatcher: Dispatcher, clock: Clock, escalate: Callable[[str], None]
+    ) -> Context:
+        """The books of a service that knows no session yet."""
+        return cls(
+            settings,
+            dispatcher,
+            TurnClock(clock),
+            Directory(settings.metadata_indexes),
+            Requests(),
+            Retention(settings.retention, settings.max_retained),
+            Wheel(TICK),
+            Tally(settings.types, settings.reasons),
+            CrashLog(),
+            RestartWindow(SESSION_RESTARTS, RESTART_SECONDS),
+            RestartWindow(SERVICE_RESTARTS, RESTART_SECONDS),
+            secrets.token_hex(8),
+            clock.read(),
+            escalate,
+        )

@@ -1,0 +1,138 @@
+"""How a session ends, and how it is restarted after a crash.
+
+Functions and not methods of the session, so that what follows a crash never runs the code that crashed (but for the
+constructor of the fresh actor, which is expected to be able to).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pykka.messages import ProxyCall, _ActorStop
+
+from sessiond.actors import changes as decide
+from sessiond.actors.errors import Internal, NotFound, SessiondError
+from sessiond.actors.guard import Turn
+from sessiond.actors.params import EndOptions
+from sessiond.actors.retention import EndedSession, end_result
+
+if TYPE_CHECKING:
+    from pykka import Future
+    from pykka._envelope import Envelope
+
+    from sessiond.actors.clock import Instant
+    from sessiond.actors.context import Context
+    from sessiond.actors.record import Session
+    from sessiond.actors.results import Ended
+    from sessiond.actors.session import SessionActor
+
+__all__ = ["conclude", "forget", "forward", "restart"]
+
+_ANSWERED_BY_ENDED = {("get",), ("end",), ("update_state",)}
+"""The calls of a session that may succeed after its end."""
+
+
+def conclude(session: SessionActor, final: Session, now: Instant) -> Ended:
+    """Put the last record ``final`` in the place of the actor; the answer to whoever ended it."""
+    context = session._context  # noqa: SLF001
+    record = session.record
+    result = end_result(final)
+    ended = context.retention.keep(session.seq, final, session._request, now)  # noqa: SLF001
+    context.directory.end(ended, record)
+    if final.answered_at is not record.answered_at:
+        context.tally.count_answered(final)
+    context.tally.count_ended(final, result.duration)
+    session.record = final
+    if session._ref is not None:  # noqa: SLF001
+        _stop(session)
+    surplus = context.retention.surplus()
+    if surplus is not None:
+        forget(context, surplus)
+    return result
+
+
+def forget(context: Context, ended: EndedSession) -> None:
+    """Know nothing more of a session that has been kept long enough."""
+    context.directory.forget(ended.seq, ended.id, ended.external_id)
+    if ended.request is not None:
+        context.requests.forget(ended.request)
+
+
+def restart(session: SessionActor, error: BaseException) -> Internal:
+    """After a crash: restore the last record into a fresh actor, or end the session if that did not help lately.
+
+    What the caller whose request crashed is told.
+    """
+    context = session._context  # noqa: SLF001
+    now = context.clock.read()
+    told = Internal("The session crashed; its last good state was kept", id=session.record.id)
+    context.crash_log.log(f"session {session.record.id}", error, now.monotonic)
+    if context.directory.by_id.get(session.record.id) is not session:
+        return told  # it had ended, or been replaced, before it crashed
+    if context.session_restarts.crashed(session.seq, now.monotonic) is None or not _revive(session):
+        last_activity_at = session._touched.wall  # noqa: SLF001
+        final = decide.finished(session.record, "crashed", "service", EndOptions(), now, last_activity_at)
+        conclude(session, final, now)
+    else:
+        context.tally.count_restart("session")
+    return told
+
+
+def _revive(session: SessionActor) -> bool:
+    context = session._context  # noqa: SLF001
+    try:
+        fresh = session.__class__(
+            context,
+            session.seq,
+            session.record,
+            session._timeouts,  # noqa: SLF001
+            session._origin,  # noqa: SLF001
+            session._touched,  # noqa: SLF001
+            session._request,  # noqa: SLF001
+        )
+    except BaseException as error:  # noqa: BLE001  (it is the code that has just crashed)
+        context.crash_log.log(f"the restart of session {session.record.id}", error, context.clock.read().monotonic)
+        return False
+    context.directory.replace(fresh)
+    _stop(session)
+    return True
+
+
+def _stop(session: SessionActor) -> None:
+    ref = session._ref  # noqa: SLF001
+    if ref is None:  # then nobody can ask whether it has
+        return
+    ref.actor_stopped.set()
+    if ref.actor_inbox.claim_idle():  # the ref was made in this very turn, which had begun without a mailbox
+        ref.actor_inbox.settle()
+
+
+def forward(session: SessionActor, envelope: Envelope[Any]) -> None:
+    """Give a message that waited for a stopped session's actor to whatever has taken the actor's place."""
+    successor = session._context.directory.by_id.get(session.record.id)  # noqa: SLF001
+    if successor is not None and successor is not session and not isinstance(successor, EndedSession):
+        successor.actor_inbox.inherit(envelope)
+    elif envelope.reply_to is None:
+        return
+    elif isinstance(envelope.message, _ActorStop):
+        envelope.reply_to.set(None)
+    elif isinstance(successor, EndedSession):
+        _answer(successor, envelope.message, envelope.reply_to)
+    else:
+        envelope.reply_to.set_exception((NotFound, NotFound("No such session", id=session.record.id), None))
+
+
+def _answer(ended: EndedSession, message: object, reply: Future[Any]) -> None:
+    """Answer a message for a session that has ended meanwhile."""
+    try:
+        if isinstance(message, Turn):
+            reply.set(message.operation(ended))
+        elif isinstance(message, ProxyCall) and message.attr_path in _ANSWERED_BY_ENDED:
+            reply.set(getattr(ended, message.attr_path[0])(*message.args, **message.kwargs))
+        else:
+            ended.refuse()
+    except SessiondError as error:
+        reply.set_exception((type(error), error.bare(), None))
+    except Exception as error:  # noqa: BLE001  (arguments that no such method takes)
+        told = ended._crashed(error)  # noqa: SLF001
+        reply.set_exception((type(told), told, None))

@@ -1,0 +1,98 @@
+"""The reaper: ends what is overdue and forgets what has been kept long enough, a little at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sessiond.actors.context import TICK
+from sessiond.actors.errors import SessiondError
+from sessiond.actors.guard import perform
+from sessiond.actors.lifecycle import forget
+from sessiond.actors.retention import EndedSession
+from sessiond.actors.service import ServiceActor
+from sessiond.actors.session import EndIfOverdue, SessionActor
+
+if TYPE_CHECKING:
+    from sessiond.actors.clock import Instant
+    from sessiond.actors.context import Context
+
+__all__ = ["ReaperActor"]
+
+HASTE = 0.02
+"""Seconds between sweeps while there is a backlog: short, so that each sweep can be small."""
+LOOKS_PER_END = 8
+"""A sweep looks at this many times the entries that it may end: a look costs an eighth of an end, or less."""
+
+
+class Tick:
+    """The reaper's own timer."""
+
+
+class ReaperActor(ServiceActor):
+    """Sweeps every tenth of a second, and more often while there is a backlog."""
+
+    name = "reaper"
+
+    def __init__(self, context: Context) -> None:
+        """Reap in these books."""
+        super().__init__(context)
+        self._ends_per_sweep = max(1, int(context.settings.ends_per_second * HASTE))
+
+    def resume(self) -> None:
+        """See ``ServiceActor``."""
+        self._wind(TICK)
+
+    def on_receive(self, message: object) -> object:
+        """See ``pykka.Actor``."""
+        if not isinstance(message, Tick):
+            return super().on_receive(message)
+        is_done = self.sweep()
+        self._wind(TICK if is_done else HASTE)
+        return None
+
+    def sweep(self) -> bool:
+        """End and forget what is due, up to the limits of one sweep; whether nothing due is left."""
+        now = self._context.clock.read()
+        self._context.wheel.due(now.monotonic)
+        self._end_overdue(now)
+        return self._forget_overdue(now) and not self._context.wheel.backlog
+
+    def _end_overdue(self, now: Instant) -> None:
+        ends = 0
+        looks = self._ends_per_sweep * LOOKS_PER_END
+        while ends < self._ends_per_sweep and looks > 0:
+            due = self._context.wheel.take(min(self._ends_per_sweep - ends, looks))
+            if not due:
+                return
+            looks -= len(due)
+            ends += sum(self._look(seq, now) for seq in due)
+
+    def _look(self, seq: int, now: Instant) -> bool:
+        """Look at a session whose time may have come; whether it has."""
+        session = self._context.directory.at(seq)
+        if not isinstance(session, SessionActor):
+            return False
+        try:
+            if not session.look(now):
+                return False
+            if session._ref is None:  # noqa: SLF001  (nobody can have sent it anything)
+                perform(session, lambda overdue: overdue.end_if_overdue())
+            else:
+                session.actor_ref.tell(EndIfOverdue())
+        except SessiondError:
+            pass  # it crashed, which ``perform`` has dealt with
+        except BaseException as error:  # noqa: BLE001
+            session._crashed(error)  # noqa: SLF001
+        return True
+
+    def _forget_overdue(self, now: Instant) -> bool:
+        for _ in range(2 * self._ends_per_sweep):
+            ended: EndedSession | None = self._context.retention.overdue(now.monotonic)
+            if ended is None:
+                return True
+            forget(self._context, ended)
+        return False
+
+    def _wind(self, seconds: float) -> None:
+        ref = self.actor_ref
+        self._context.dispatcher.call_later(seconds, lambda: ref.tell(Tick()) if ref.is_alive() else None)

@@ -1,0 +1,311 @@
+"""The registry actor: starts, finds, lists and supervises sessions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+
+import msgspec
+from pykka import ActorProxy
+from pykka.typing import ActorMemberMixin, proxy_method
+
+from sessiond._version import __version__
+from sessiond.actors.actor import EventRef
+from sessiond.actors.arguments import (
+    CountArguments,
+    CreateArguments,
+    EndArguments,
+    Fields,
+    ListArguments,
+    Target,
+    UpdateArguments,
+)
+from sessiond.actors.changes import begun
+from sessiond.actors.counting import Counting
+from sessiond.actors.deadlines import Timeouts
+from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound
+from sessiond.actors.guard import perform
+from sessiond.actors.ids import IdSource
+from sessiond.actors.listing import Listing
+from sessiond.actors.params import (
+    Address,
+    Changes,
+    CountQuery,
+    EndOptions,
+    IfVersion,
+    ListQuery,
+    NewSession,
+    NewState,
+    checked,
+    checked_metadata,
+    checked_reason,
+    checked_target,
+)
+from sessiond.actors.reaper import ReaperActor
+from sessiond.actors.requests import RequestKey
+from sessiond.actors.results import Count, Created, Ended, Page, Updated
+from sessiond.actors.retention import EndedSession
+from sessiond.actors.service import ServiceActor
+from sessiond.actors.session import SessionActor, SessionRef
+from sessiond.actors.states import ANSWERED
+from sessiond.actors.surveyor import SurveyorActor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sessiond.actors.context import Context, Known
+    from sessiond.actors.record import Scalar, Session
+    from sessiond.actors.surveyor import Work
+
+__all__ = ["RegistryActor", "RegistryProxy", "RegistryRef"]
+
+
+R = TypeVar("R")
+
+
+class RegistryActor(ServiceActor):
+    """The way to every session. Its methods are the wire's, with the same names.
+
+    ``target`` is a session's id, or ``{"gateway": ..., "external_id": ...}``, which means the live session of that
+    address or else the newest retained one. Every method that takes one raises ``NotFound`` if there is none, and
+    ``Conflict``, with the ids, if several live ones fit. Arguments of the wrong kind raise ``InvalidRequest``.
+    """
+
+    name = "registry"
+
+    def __init__(self, context: Context, session_class: type[SessionActor] = SessionActor) -> None:
+        """Keep sessions of ``session_class`` in the books of ``context``."""
+        super().__init__(context)
+        self._session_class = session_class
+        self._defaults = context.settings.timeouts
+        self.sessions: Mapping[str | Address, Known] = context.directory.by_id  # type: ignore[assignment]  # see find
+        """Every session by its id, for the quickest of looks; ``find`` also knows addresses and raises errors."""
+        self._most = context.settings.max_sessions
+        self._ids = IdSource()
+
+    def on_start(self) -> None:
+        """Start the actors that work with this one; they stop with it."""
+        self.mailbox = self.actor_inbox
+        surveyor = SurveyorActor.start(self._context)
+        self._surveyor = surveyor.local()
+        self._colleagues = (surveyor, ReaperActor.start(self._context))
+
+    # The methods of the contract
+
+    def create_session(self, /, **fields: Unpack[CreateArguments]) -> Created:
+        """Create a session from the fields of ``params.NewSession``; only ``type`` is required.
+
+        Raises:
+            Conflict: the ``request_id`` came before with other parameters.
+            LimitExceeded: as many sessions live as may.
+        """
+        return self.create(checked(fields, NewSession))
+
+    def get_session(self, target: Target) -> Session:
+        """The session as it is now, or as it ended."""
+        session = self.find(checked_target(target))
+        return perform(session, lambda actor: actor.get())
+
+    def update_session(
+        self, target: Target, /, *, if_version: int | None = None, **changes: Unpack[UpdateArguments]
+    ) -> Updated:
+        """See ``SessionActor.update``."""
+        checked_changes = checked(changes, Changes)
+        version = checked({"if_version": if_version}, IfVersion).if_version
+        session = self.find(checked_target(target))
+        return perform(session, lambda actor: actor.amend(checked_changes, version))
+
+    def update_session_state(
+        self, target: Target, state: str, *, if_version: int | None = None, at: float | None = None
+    ) -> Updated:
+        """See ``SessionActor.update_state``."""
+        new = checked({"state": state, "if_version": if_version, "at": at}, NewState)
+        session = self.find(checked_target(target))
+        return perform(session, lambda actor: actor.update_state(new.state, new.if_version, new.at))
+
+    def update_session_metadata(
+        self, target: Target, metadata: Mapping[str, Scalar | None], *, if_version: int | None = None
+    ) -> Updated:
+        """See ``SessionActor.update_metadata``."""
+        changes = checked_metadata(metadata)
+        version = checked({"if_version": if_version}, IfVersion).if_version
+        session = self.find(checked_target(target))
+        return perform(session, lambda actor: actor.annotate(changes, version))
+
+    def touch_session(self, target: Target) -> Updated:
+        """See ``SessionActor.touch``."""
+        session = self.find(checked_target(target))
+        return perform(session, lambda actor: actor.touch())
+
+    def end_session(self, target: Target, /, reason: str | None = None, **options: Unpack[EndArguments]) -> Ended:
+        """See ``SessionActor.end``. Ending an ended session succeeds and changes nothing."""
+        name = checked_reason(reason)
+        checked_options = checked(options, EndOptions)
+        session = self.find(checked_target(target))
+        return perform(session, lambda actor: actor.finish(name, checked_options))
+
+    def list_sessions(self, /, *, fields: Fields | None = None, **query: Unpack[ListArguments]) -> Page:
+        """One page of the sessions that match; the keys are those of ``params.ListQuery``."""
+        return self.page(checked({"fields": fields, **query}, ListQuery))
+
+    def count_sessions(self, /, **query: Unpack[CountArguments]) -> Count:
+        """How many sessions match; the keys are those of ``params.CountQuery``.
+
+        Raises:
+            LimitExceeded: more groups than an answer may have.
+        """
+        return self.number(checked(query, CountQuery))
+
+    def ping(self) -> str:
+        """``"pong"``."""
+        return "pong"
+
+    def server_info(self) -> dict[str, Any]:
+        """What runs here, since when, and within which limits."""
+        now = self._context.clock.read()
+        return {
+            "name": "sessiond",
+            "version": __version__,
+            "instance": self._context.instance,
+            "time": now.wall,
+            "uptime": now.monotonic - self._context.started.monotonic,
+            "limits": msgspec.structs.asdict(self._context.settings),
+        }
+
+    def session_ref(self, target: Target) -> SessionRef:
+        """The ref of a live session's actor.
+
+        Raises:
+            SessionEnded: the session has ended.
+        """
+        session = self.find(checked_target(target))
+        if isinstance(session, EndedSession):
+            session.refuse()
+        return cast("SessionRef", session.actor_ref)
+
+    # The same with checked arguments
+
+    def create(self, new: NewSession) -> Created:
+        """``create_session`` with checked fields."""
+        if new.answered_at is not None and new.state not in ANSWERED:
+            raise InvalidRequest("answered_at: the session is not answered", field="answered_at")
+        context = self._context
+        if new.request_id is not None and (known := context.requests.find(new)) is not None:
+            record = context.directory.by_id[known].record
+            return Created(record.id, record.version, record.state, False)
+        if len(context.directory.by_id) >= self._most and context.directory.live_count >= self._most:
+            raise LimitExceeded("As many sessions live as may", limit="max_sessions", maximum=self._most)
+        return self._start(new)
+
+    def find(self, target: str | Address) -> Known:
+        """The session of that id or address.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: several live ones have the address.
+        """
+        directory = self._context.directory
+        if isinstance(target, str):
+            session = directory.by_id.get(target)
+            if session is None:
+                raise NotFound("No such session", id=target)
+            return session
+        live, ended = directory.addressed(target.gateway, target.external_id)
+        if len(live) > 1:
+            raise Conflict("Several live sessions have this address", ids=[session.record.id for session in live])
+        session = live[0] if live else ended
+        if session is None:
+            raise NotFound("No session has this address", gateway=target.gateway, external_id=target.external_id)
+        return session
+
+    def page(self, query: ListQuery) -> Page:
+        """``list_sessions`` with a checked query."""
+        return self._work(Listing(query, self._context.directory, _view, self._context.instance))
+
+    def number(self, query: CountQuery) -> Count:
+        """``count_sessions`` with a checked query."""
+        return self._work(Counting(query, self._context.directory))
+
+    def work(self, begin: Callable[[Context], Work[R]]) -> R:
+        """What comes of the work that ``begin`` begins on the books, done in steps."""
+        return self._work(begin(self._context))
+
+    # Inside
+
+    def _start(self, new: NewSession) -> Created:
+        context = self._context
+        names = context.directory.names
+        new.type = names.setdefault(new.type, new.type)
+        if new.gateway is not None:
+            new.gateway = names.setdefault(new.gateway, new.gateway)
+        now = context.clock.read()
+        record = begun(self._ids.draw(now.wall), new, now)
+        since = record.created_at if record.answered_at is None else record.answered_at
+        session = self._session_class(
+            context,
+            context.directory.next_seq(),
+            record,
+            self._timeouts(new),
+            now if since == now.wall else now.earlier(since),
+            now,
+            None if new.request_id is None else RequestKey(new.gateway, new.request_id),
+        )
+        context.directory.add(session)
+        if new.request_id is not None:
+            context.requests.remember(new, record.id)
+        context.tally.count_created(record)
+        return Created(record.id, 1, record.state, True)
+
+    def _timeouts(self, new: NewSession) -> Timeouts:
+        if new.setup_timeout is None and new.idle_timeout is None and new.max_duration is None:
+            return self._defaults
+        default = self._defaults
+        return Timeouts(
+            default.setup_timeout if new.setup_timeout is None else new.setup_timeout,
+            default.idle_timeout if new.idle_timeout is None else new.idle_timeout,
+            default.max_duration if new.max_duration is None else new.max_duration,
+        )
+
+    def _work(self, work: Work[R]) -> R:
+        """Do the first step of a piece of work, and leave the rest, if any, to the surveyor."""
+        result = work.step()
+        return self._surveyor.proceed(work) if result is None else result
+
+    def on_stop(self) -> None:
+        """The service stops: no session ends by that, but their refs die."""
+        for session in self._context.directory.by_id.values():
+            if isinstance(session, SessionActor):
+                session._release()  # noqa: SLF001
+        for colleague in self._colleagues:
+            colleague.stop(block=False)
+
+
+def _view(session: Known) -> Session:
+    return session.get()
+
+
+class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
+    """The typed proxy of the registry: every method returns a future."""
+
+    create_session = proxy_method(RegistryActor.create_session)
+    get_session = proxy_method(RegistryActor.get_session)
+    update_session = proxy_method(RegistryActor.update_session)
+    update_session_state = proxy_method(RegistryActor.update_session_state)
+    update_session_metadata = proxy_method(RegistryActor.update_session_metadata)
+    touch_session = proxy_method(RegistryActor.touch_session)
+    end_session = proxy_method(RegistryActor.end_session)
+    list_sessions = proxy_method(RegistryActor.list_sessions)
+    count_sessions = proxy_method(RegistryActor.count_sessions)
+    ping = proxy_method(RegistryActor.ping)
+    server_info = proxy_method(RegistryActor.server_info)
+    session_ref = proxy_method(RegistryActor.session_ref)
+
+
+class RegistryRef(EventRef[RegistryActor]):
+    """The ref of a registry."""
+
+    def proxy(self) -> RegistryProxy:
+        """Wrap the ref in a typed proxy; see ``pykka.ActorRef.proxy``."""
+        return cast("RegistryProxy", super().proxy())
+
+
+RegistryActor._ref_class = RegistryRef  # noqa: SLF001

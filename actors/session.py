@@ -1,0 +1,354 @@
+"""The session actor: one call as one gateway sees it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
+
+import msgspec
+from pykka import ActorProxy
+from pykka.messages import _ActorStop
+from pykka.typing import ActorMemberMixin, proxy_method
+
+from sessiond.actors import changes as decide
+from sessiond.actors.actor import EventRef
+from sessiond.actors.arguments import EndArguments, UpdateArguments
+from sessiond.actors.context import TICK
+from sessiond.actors.deadlines import Deadline, Timeouts, next_deadline
+from sessiond.actors.errors import Internal, InvalidRequest, InvalidTransition, VersionConflict
+from sessiond.actors.guard import GuardedActor
+from sessiond.actors.lifecycle import conclude, forward, restart
+from sessiond.actors.params import (
+    MAX_EPOCH,
+    Changes,
+    EndOptions,
+    checked,
+    checked_metadata,
+    checked_reason,
+)
+from sessiond.actors.results import Ended, Updated
+from sessiond.actors.states import CHANGE, ENDED, REFUSED, STALE, TRANSITIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sessiond.actors.clock import Instant
+    from sessiond.actors.context import Context
+    from sessiond.actors.dispatcher import Dispatcher
+    from sessiond.actors.record import Scalar, Session
+    from sessiond.actors.requests import RequestKey
+
+__all__ = ["EndIfOverdue", "SessionActor", "SessionProxy", "SessionRef"]
+
+_NO_OPTIONS = EndOptions()
+
+HORIZON = 3600.0
+"""Seconds. The reaper looks at every session this often at least, so that nothing stays filed for much longer than it
+is of use, however far off and however often changed a deadline is."""
+
+
+class EndIfOverdue:
+    """The reaper's message: end if a deadline is past. Goes ahead of what waits, see ``SessionActor.on_receive``."""
+
+
+class SessionActor(GuardedActor):
+    """Keeps one session.
+
+    The methods without an underscore are its messages. Those that take keyword options check them; ``amend``,
+    ``annotate`` and ``finish`` are the same with arguments that have been checked, for callers that decoded them from
+    the wire.
+
+    The record is replaced, never changed: a turn that fails leaves the last good one.
+    """
+
+    _capacity: ClassVar[int] = 1000
+    _control: ClassVar[tuple[type, ...]] = (_ActorStop, EndIfOverdue)
+    _filed: float = math.inf
+    """The wheel's tick under which the reaper will look at this session."""
+
+    def __init__(
+        self,
+        context: Context,
+        seq: int,
+        record: Session,
+        timeouts: Timeouts,
+        origin: Instant,
+        touched: Instant,
+        request: RequestKey | None = None,
+    ) -> None:
+        """Take a record over. Only the registry starts sessions.
+
+        Args:
+            context: what the actors of this service share.
+            seq: the number of this session in the order of creation.
+            record: the present record.
+            timeouts: this session's own, or everybody's.
+            origin: the moment of creation, or of the answer once it is answered.
+            touched: the last activity.
+            request: what the session was created by, if that can be repeated.
+        """
+        self._ref = None  # here too, since Python finds what an instance has quicker than what its class has
+        self._context = context  # Pykka's fields are made when they are asked for: no need to call EventActor's
+        self.seq = seq
+        self.record = record
+        self._timeouts = timeouts
+        self._origin = origin
+        self._touched = touched
+        self._request = request
+        self._file()
+
+    # Messages
+
+    def get(self) -> Session:
+        """The session as it is now."""
+        deadline = next_deadline(self.record.state, self._timeouts, self._origin, self._touched)
+        expires_at = None if deadline is None else deadline.start.wall + deadline.seconds
+        return decide.shown(self.record, self._touched.wall, expires_at)
+
+    def touch(self) -> Updated:
+        """Activity without a change."""
+        self._touched = self._context.clock.read()
+        return Updated(self.record.version)
+
+    def update_state(self, state: str, if_version: int | None = None, at: float | None = None) -> Updated:
+        """Go to ``state``, since ``at`` (seconds since the epoch).
+
+        Raises:
+            InvalidRequest: no such state, or an option of the wrong kind.
+            VersionConflict: the session is not at ``if_version``.
+            InvalidTransition: there is no way from the present state to that one.
+        """
+        record = self.record
+        try:
+            verdict = TRANSITIONS[record.state][state]
+        except (KeyError, TypeError):
+            raise InvalidRequest(f"state: {state!r:.80} is no state", field="state") from None
+        if at is not None:
+            _check_epoch("at", at)
+        if state == ENDED:
+            return Updated(self.finish(None, EndOptions(if_version, at=at)).version)
+        if if_version is not None:
+            self._require(if_version)
+        if verdict is REFUSED:
+            raise InvalidTransition(
+                f"A session that is {record.state} cannot become {state}", state=record.state, wanted=state
+            )
+        now = self._touched = self._context.clock.read()
+        if verdict is not CHANGE:
+            return Updated(record.version, verdict is STALE)
+        new = self.record = decide.moved(record, state, at, now)
+        self._context.directory.state_changed(self.seq, record.state, state)
+        if record.answered_at is not new.answered_at:
+            self._answered(new, now)
+        return Updated(new.version)
+
+    def update(self, /, *, if_version: int | None = None, **changes: Unpack[UpdateArguments]) -> Updated:
+        """Change ``caller``, ``callee``, ``external_id`` or a timeout; None clears, or goes back to the default.
+
+        Raises:
+            InvalidRequest: an unknown key or a value of the wrong kind.
+            VersionConflict: the session is not at ``if_version``.
+        """
+        return self.amend(checked(changes, Changes), if_version)
+
+    def amend(self, changes: Changes, if_version: int | None = None) -> Updated:
+        """``update`` with checked arguments."""
+        if if_version is not None:
+            self._require(if_version)
+        old = self.record
+        now = self._context.clock.read()
+        timeouts = self._overridden(changes)
+        new = decide.amended(old, changes, now)
+        if timeouts != self._timeouts and new is old:
+            new = decide.renewed(old, now)
+        self._touched = now
+        if new is not old:
+            self.record, self._timeouts = new, timeouts
+            self._context.directory.changed(self.seq, old, new)
+        self._file()
+        return Updated(self.record.version)
+
+    def update_metadata(self, metadata: Mapping[str, Scalar | None], *, if_version: int | None = None) -> Updated:
+        """Merge ``metadata`` in by key; None removes a key.
+
+        Raises:
+            InvalidRequest: a value of the wrong kind, or too much.
+            VersionConflict: the session is not at ``if_version``.
+        """
+        return self.annotate(checked_metadata(metadata), if_version)
+
+    def annotate(self, metadata: dict[str, Scalar | None], if_version: int | None = None) -> Updated:
+        """``update_metadata`` with checked arguments."""
+        if if_version is not None:
+            self._require(if_version)
+        old = self.record
+        now = self._context.clock.read()
+        new = decide.annotated(old, metadata, now)
+        self._touched = now
+        if new is not old:
+            self.record = new
+            if self._context.settings.metadata_indexes:
+                self._context.directory.changed(self.seq, old, new)
+        return Updated(new.version)
+
+    def end(self, /, reason: str | None = None, **options: Unpack[EndArguments]) -> Ended:
+        """End the session, for ``reason`` or the default of its state.
+
+        ``options`` are ``if_version``, ``ended_by``, ``sip_code``, ``q850_cause``, ``at`` and ``answered_at``.
+
+        Raises:
+            InvalidRequest: an unknown option, one of the wrong kind, or a reason that only the service gives.
+            VersionConflict: the session is not at ``if_version``.
+        """
+        return self.finish(checked_reason(reason), checked(options, EndOptions))
+
+    def finish(self, reason: str | None, options: EndOptions = _NO_OPTIONS) -> Ended:
+        """``end`` with checked arguments."""
+        if options.if_version is not None:
+            self._require(options.if_version)
+        now = self._context.clock.read()
+        ended_by = options.ended_by or "gateway"
+        return conclude(self, decide.finished(self.record, reason, ended_by, options, now, now.wall), now)
+
+    # Deadlines
+
+    def deadline(self) -> Deadline | None:
+        """The earliest deadline now running, None if none is."""
+        return next_deadline(self.record.state, self._timeouts, self._origin, self._touched)
+
+    def end_if_overdue(self) -> None:
+        """End for the reason of the deadline that is past; if none is any more, file the next look of the reaper."""
+        deadline = self.deadline()
+        if deadline is not None and deadline.monotonic <= self._context.clock.read().monotonic:
+            self._end_by_service(deadline.reason, "service")
+        else:
+            self._file_again()
+
+    def look(self, now: Instant) -> bool:
+        """Whether a deadline is past at this look of the reaper; if none is, file the next look.
+
+        An entry whose place was taken by an earlier one finds the session filed for later, and is dropped.
+        """
+        if self._context.wheel.tick_at(now.monotonic) < self._filed:
+            return False
+        deadline = self.deadline()
+        if deadline is not None and deadline.monotonic <= now.monotonic:
+            return True
+        self._file_again()
+        return False
+
+    def on_receive(self, message: object) -> object:
+        """``EndIfOverdue``: whatever waits already may be activity, or the answer; the reaper looks again after it."""
+        if not isinstance(message, EndIfOverdue):
+            return super().on_receive(message)
+        if self.actor_inbox.empty():
+            self.end_if_overdue()
+        else:
+            self._file_again()
+        return None
+
+    # Inside
+
+    def _answered(self, new: Session, now: Instant) -> None:
+        """The call was answered: the timeouts of an answered call run from there."""
+        answered_at = cast("float", new.answered_at)
+        self._origin = now if answered_at == now.wall else now.earlier(answered_at)
+        self._context.tally.count_answered(new)
+        self._file()
+
+    def _end_by_service(self, reason: str, ended_by: str) -> None:
+        """End without having been asked for it by a gateway; that is no activity."""
+        now = self._context.clock.read()
+        conclude(self, decide.finished(self.record, reason, ended_by, _NO_OPTIONS, now, self._touched.wall), now)
+
+    def _require(self, if_version: int) -> None:
+        if if_version.__class__ is not int or if_version < 1:
+            raise InvalidRequest("if_version: expected a positive int", field="if_version")
+        if if_version != self.record.version:
+            raise VersionConflict(
+                f"The session is at version {self.record.version}, not {if_version}",
+                version=self.record.version,
+                state=self.record.state,
+            )
+
+    def _overridden(self, changes: Changes) -> Timeouts:
+        given = {
+            name: getattr(self._context.settings, name) if value is None else value
+            for name in Timeouts.__struct_fields__
+            if (value := getattr(changes, name)) is not msgspec.UNSET
+        }
+        return msgspec.structs.replace(self._timeouts, **given) if given else self._timeouts
+
+    def _file(self) -> None:
+        """See to it that the reaper looks at this session in time: at most a tick late; early does no harm."""
+        deadline = self.deadline()
+        if deadline is None:
+            return
+        due = min(deadline.monotonic, self._context.clock.read().monotonic + HORIZON)
+        if due < (self._filed - 1) * TICK:
+            self._filed = self._context.wheel.add(self.seq, due)
+
+    def _file_again(self) -> None:
+        """The same when the reaper has just looked, and holds no entry of this session any more."""
+        self._filed = math.inf
+        self._file()
+
+    # As an actor
+
+    @property
+    def _actor_ref(self) -> EventRef[Any]:  # type: ignore[override]  # see EventActor
+        if self._ref is not None:
+            return self._ref
+        ref = super()._actor_ref
+        ref.actor_inbox.bind(self, setup=False)
+        return ref
+
+    def _home(self) -> Dispatcher:
+        return self._context.dispatcher
+
+    def _stop(self) -> None:
+        """Somebody stopped the actor by its ref: an administrator's end."""
+        if self._context.directory.by_id.get(self.record.id) is self:
+            self._end_by_service("admin", "admin")
+        self.actor_stopped.set()
+
+    def _release(self) -> None:
+        """The service stops: the session does not end, but whoever holds its ref finds it dead."""
+        if self._ref is not None:
+            self._ref.actor_stopped.set()
+            self._ref.actor_inbox.close()
+
+    def _crashed(self, error: BaseException) -> Internal:
+        return restart(self, error)
+
+    def _actor_loop_teardown(self) -> None:
+        """What waited for this actor goes to what has taken its place."""
+        while not self.actor_inbox.empty():
+            forward(self, self.actor_inbox.get())
+
+
+def _check_epoch(field: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MAX_EPOCH:
+        raise InvalidRequest(f"{field}: expected seconds since the epoch", field=field)
+
+
+class SessionProxy(ActorMemberMixin, ActorProxy[SessionActor]):
+    """The typed proxy of a session: every method returns a future."""
+
+    get = proxy_method(SessionActor.get)
+    touch = proxy_method(SessionActor.touch)
+    update = proxy_method(SessionActor.update)
+    update_state = proxy_method(SessionActor.update_state)
+    update_metadata = proxy_method(SessionActor.update_metadata)
+    end = proxy_method(SessionActor.end)
+
+
+class SessionRef(EventRef[SessionActor]):
+    """The ref of a session. It dies with the actor: after a restart or the end, ask the registry by id."""
+
+    def proxy(self) -> SessionProxy:
+        """Wrap the ref in a typed proxy; see ``pykka.ActorRef.proxy``."""
+        return cast("SessionProxy", super().proxy())
+
+
+SessionActor._ref_class = SessionRef  # noqa: SLF001

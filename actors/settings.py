@@ -1,0 +1,57 @@
+"""What of the configuration concerns the actors."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from sessiond.actors.deadlines import Timeouts
+from sessiond.actors.params import Name, Seconds, ShortName
+
+__all__ = ["Settings"]
+
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=10_000_000)]
+Rate: TypeAlias = Annotated[int, Meta(ge=50, le=1_000_000)]
+Names: TypeAlias = tuple[ShortName, ...]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How sessions live. A timeout of 0 is never; each session may have its own."""
+
+    setup_timeout: Annotated[
+        Seconds, Meta(description="A call that is not answered so long after its creation ends.")
+    ] = 180.0
+    idle_timeout: Annotated[
+        Seconds, Meta(description="An answered call of which nothing has been heard for so long ends.")
+    ] = 7200.0
+    max_duration: Annotated[
+        Seconds, Meta(description="A call ends so long after its answer, whatever is heard of it.")
+    ] = 43_200.0
+    retention: Annotated[
+        Seconds, Meta(description="An ended session stays readable for late events and for whoever asks why it ended.")
+    ] = 60.0
+    max_retained: Annotated[
+        Count,
+        Meta(description="Ended sessions kept at most, oldest forgotten first: bounds memory at high call rates."),
+    ] = 100_000
+    max_sessions: Annotated[
+        Count, Meta(description="Live sessions at most, then creates get limit_exceeded: bounds memory, 2 KB each.")
+    ] = 2_000_000
+    ends_per_second: Annotated[
+        Rate, Meta(description="Overdue sessions ended at most: at some 10 us an end, a twentieth of a core.")
+    ] = 5000
+    metadata_indexes: Annotated[
+        tuple[Name, ...], Meta(description="Metadata keys whose filters are answered from an index.")
+    ] = ()
+    types: Annotated[Names, Meta(description="Types beyond sip and webrtc that get a metrics label of their own.")] = ()
+    reasons: Annotated[
+        Names,
+        Meta(description="End reasons of gateways, beyond the known ones, that get a metrics label of their own."),
+    ] = ()
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The timeouts of a session that overrides none."""
+        return Timeouts(self.setup_timeout, self.idle_timeout, self.max_duration)

@@ -1,0 +1,80 @@
+"""The surveyor actor: lists and counts that take longer than a turn should."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+
+from sessiond.actors.errors import SessiondError, Unavailable
+from sessiond.actors.future import Pending
+from sessiond.actors.service import ServiceActor
+
+if TYPE_CHECKING:
+    from sessiond.actors.context import Context
+
+__all__ = ["SurveyorActor", "Work"]
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Work(Protocol[R_co]):
+    """Something that is done in steps, each short enough to hold nobody up."""
+
+    def step(self) -> R_co | None:
+        """Do a little more; what came of it if that was the end of it, else None."""
+        ...
+
+
+class _GoOn:
+    """Told by the surveyor to itself, once for every step that is left to do."""
+
+
+class SurveyorActor(ServiceActor):
+    """Does one step of one piece of work in a turn, all pieces in rotation.
+
+    It has a mailbox of its own, so that work which takes seconds stands in the way of no create.
+    """
+
+    name = "surveyor"
+    _share = 1
+
+    def __init__(self, context: Context) -> None:
+        """Do what there is to do about these books."""
+        super().__init__(context)
+        self._works: deque[tuple[Work[Any], Pending[Any]]] = deque()
+
+    def proceed(self, work: Work[R]) -> R:
+        """Go on with ``work``. Called in a turn; what it returns is pending."""
+        pending: Pending[R] = Pending()
+        self._put_off(work, pending)
+        return cast("R", pending)
+
+    def on_receive(self, message: object) -> object:
+        """See ``pykka.Actor``."""
+        if not isinstance(message, _GoOn):
+            return super().on_receive(message)
+        work, pending = self._works.popleft()
+        if pending.is_abandoned:
+            return None
+        try:
+            result = work.step()
+        except SessiondError as error:
+            pending.fail(error.bare())
+        except BaseException as error:  # noqa: BLE001  (the request's crash, not the surveyor's)
+            pending.fail(self._crashed(error))
+        else:
+            if result is None:
+                self._put_off(work, pending)
+            else:
+                pending.set(result)
+        return None
+
+    def on_stop(self) -> None:
+        """The service stops: whoever waits for work that is not done is told so."""
+        for _, pending in self._works:
+            pending.fail(Unavailable("The service has stopped"))
+
+    def _put_off(self, work: Work[Any], pending: Pending[Any]) -> None:
+        self.actor_ref.tell(_GoOn())
+        self._works.append((work, pending))

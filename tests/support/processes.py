@@ -1,0 +1,62 @@
+"""The service as a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+__all__ = ["SERVE", "Process", "process"]
+
+SERVE = ("-m", "sessiond", "serve")
+PATIENCE = 30
+"""Seconds after which a process that should have ended is killed and the test has failed."""
+
+
+class Process:
+    """A running service."""
+
+    def __init__(self, popen: subprocess.Popen[str]) -> None:
+        self.popen = popen
+        assert popen.stdout is not None
+        line = popen.stdout.readline()
+        self.port, self.metrics_port = map(int, re.findall(r":([0-9]+)\b", line))
+
+    def metrics(self) -> dict[str, dict[tuple[str, ...], float]]:
+        """What a scrape says now: for each name the values by those of their labels, ordered by name."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=PATIENCE) as answer:
+            text = answer.read().decode()
+        found: dict[str, dict[tuple[str, ...], float]] = {}
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                found.setdefault(sample.name, {})[*(sample.labels[label] for label in sorted(sample.labels)),] = (
+                    sample.value
+                )
+        return found
+
+    def stop(self, number: int) -> int:
+        """Send it a signal that ends it; its exit code."""
+        self.popen.send_signal(number)
+        return self.popen.wait(PATIENCE)
+
+
+@contextlib.contextmanager
+def process(log: Path, *arguments: str) -> Iterator[Process]:
+    """Python with these arguments, which serve on free ports, until the block ends; it logs into a file."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SESSIOND_")}
+    command = [sys.executable, *arguments, "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True) as popen,
+    ):
+        try:
+            yield Process(popen)
+        finally:
+            popen.kill()

@@ -1,0 +1,95 @@
+"""A session manager for tests: its clock stands still, and its timers run when the test says so."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from manual_clock import ManualClock
+from pykka import ActorRef, Future
+from pykka.messages import ProxyCall
+from runtimes import PATIENCE, settle
+
+from sessiond.actors.context import Context
+from sessiond.actors.dispatcher import ThreadDispatcher
+from sessiond.actors.record import Session
+from sessiond.actors.registry import RegistryActor
+from sessiond.actors.session import SessionActor, SessionRef
+from sessiond.actors.settings import Settings
+
+__all__ = ["ManualTimers", "Service", "send", "service"]
+
+
+class ManualTimers(ThreadDispatcher):
+    """Runs turns as ever, but a timer only when ``fire`` is called."""
+
+    def __init__(self) -> None:
+        super().__init__("test")
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        self.timers.append((seconds, callback))
+
+    def fire(self) -> list[float]:
+        """Run all timers that are set; how many seconds each would have waited."""
+        timers, self.timers = self.timers, []
+        for _, callback in timers:
+            callback()
+        return [seconds for seconds, _ in timers]
+
+
+class Service:
+    """Has the registry's methods, and gives their results instead of futures."""
+
+    def __init__(self, settings: Settings, session_class: type[SessionActor]) -> None:
+        self.clock = ManualClock()
+        self.dispatcher = ManualTimers()
+        self.given_up: list[str] = []
+        """The actors that could not be kept running."""
+        self.context = Context.create(settings, self.dispatcher, self.clock, self.given_up.append)
+        self.registry = RegistryActor.start(self.context, session_class)
+        self.ping()  # by then it has started its colleagues
+        self.surveyor, self.reaper = self.registry.local()._colleagues
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        return lambda *args, **options: self.registry.ask(ProxyCall((method,), args, options), timeout=PATIENCE)
+
+    def create(self, **fields: Any) -> str:
+        """Create a session, of type ``sip`` unless ``fields`` say otherwise; its id."""
+        return self.create_session(**({"type": "sip"} | fields)).id
+
+    def get(self, session_id: str) -> Session:
+        return self.get_session(session_id)
+
+    def ref(self, session_id: str) -> SessionRef:
+        return self.session_ref(session_id)
+
+    def sweep(self) -> bool:
+        """Have the reaper sweep once; whether nothing due is left."""
+        return self.reaper.ask(ProxyCall(("sweep",), (), {}), timeout=PATIENCE)
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, and the reaper do all that has come due by then."""
+        self.clock.advance(seconds)
+        while not self.sweep():
+            pass
+        self.settle()
+
+    def settle(self) -> None:
+        """Return when every turn that was due has ended."""
+        settle(self.dispatcher)
+
+
+def send(ref: ActorRef[Any], method: str, *args: Any, **options: Any) -> Future[Any]:
+    """Call a method of an actor without waiting; the future of its result."""
+    return ref.ask(ProxyCall((method,), args, options), block=False)
+
+
+@contextlib.contextmanager
+def service(session_class: type[SessionActor] = SessionActor, **settings: Any) -> Iterator[Service]:
+    """Serve sessions of ``session_class`` with these settings until the block ends."""
+    running = Service(Settings(**settings), session_class)
+    yield running
+    running.registry.stop()
+    running.dispatcher.stop()
