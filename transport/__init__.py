@@ -1,0 +1,1 @@
+"""How a gateway gets in: MessagePack-RPC over TCP, its server and its clients."""

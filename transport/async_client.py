@@ -1,0 +1,141 @@
+"""The asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack, overload
+
+from sessiond.actors.arguments import (
+    CountArguments,
+    CreateArguments,
+    EndArguments,
+    Fields,
+    ListArguments,
+    Target,
+    UpdateArguments,
+    WalkArguments,
+)
+from sessiond.actors.errors import Unavailable
+from sessiond.actors.record import Scalar, Session
+from sessiond.actors.results import Count, Created, Ended, Updated
+from sessiond.transport import client_requests as requests
+from sessiond.transport.async_line import AsyncLine
+from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
+
+__all__ = ["AsyncClient"]
+
+R = TypeVar("R")
+
+
+class AsyncClient:
+    """``Client`` for asyncio: the same methods, to be awaited, and the same rules.
+
+    Any number of tasks of one event loop may use it at once, over one connection; what they ask for in one turn of the
+    loop is sent together. On another event loop, as after a fork, it connects anew.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 7600, *, timeout: float = 5.0) -> None:
+        """See ``Client``."""
+        self._address = (host, port)
+        self._timeout = timeout
+        self._line: AsyncLine | None = None
+        self._is_closed = False
+
+    async def close(self) -> None:
+        """Close the connection. Requests under way and later ones raise ``Unavailable``."""
+        self._is_closed = True
+        line, self._line = self._line, None
+        if line is not None and line.loop is asyncio.get_running_loop():
+            await line.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    # The methods of the contract
+
+    async def create_session(self, /, **fields: Unpack[CreateArguments]) -> Created:
+        """See ``Client.create_session``."""
+        return await self._perform(requests.create_session(fields))
+
+    async def get_session(self, target: Target) -> Session:
+        """See ``Client.get_session``."""
+        return await self._perform(requests.get_session(target))
+
+    async def update_session(
+        self, target: Target, /, *, if_version: int | None = None, **changes: Unpack[UpdateArguments]
+    ) -> Updated:
+        """See ``Client.update_session``."""
+        return await self._perform(requests.update_session(target, changes, if_version))
+
+    async def update_session_state(
+        self, target: Target, state: str, *, if_version: int | None = None, at: float | None = None
+    ) -> Updated:
+        """See ``Client.update_session_state``."""
+        return await self._perform(requests.update_session_state(target, state, if_version, at))
+
+    async def update_session_metadata(
+        self, target: Target, metadata: Mapping[str, Scalar | None], *, if_version: int | None = None
+    ) -> Updated:
+        """See ``Client.update_session_metadata``."""
+        return await self._perform(requests.update_session_metadata(target, metadata, if_version))
+
+    async def touch_session(self, target: Target) -> Updated:
+        """See ``Client.touch_session``."""
+        return await self._perform(requests.touch_session(target))
+
+    async def end_session(self, target: Target, /, reason: str | None = None, **options: Unpack[EndArguments]) -> Ended:
+        """See ``Client.end_session``."""
+        return await self._perform(requests.end_session(target, reason, options))
+
+    @overload
+    async def list_sessions(self, /, *, fields: None = None, **query: Unpack[ListArguments]) -> SessionPage: ...
+    @overload
+    async def list_sessions(self, /, *, fields: Fields, **query: Unpack[ListArguments]) -> FieldsPage: ...
+    async def list_sessions(
+        self, /, *, fields: Fields | None = None, **query: Unpack[ListArguments]
+    ) -> SessionPage | FieldsPage:
+        """See ``Client.list_sessions``."""
+        return await self._perform(requests.list_sessions(fields, query))
+
+    async def sessions(self, /, **filters: Unpack[WalkArguments]) -> AsyncIterator[Session]:
+        """See ``Client.sessions``."""
+        page = await self.list_sessions(**filters)
+        for session in page.sessions:
+            yield session
+        while page.cursor is not None:
+            page = await self.list_sessions(**filters, cursor=page.cursor)
+            for session in page.sessions:
+                yield session
+
+    async def count_sessions(self, /, **query: Unpack[CountArguments]) -> Count:
+        """See ``Client.count_sessions``."""
+        return await self._perform(requests.count_sessions(query))
+
+    async def ping(self) -> str:
+        """See ``Client.ping``."""
+        return await self._perform(requests.ping())
+
+    async def server_info(self) -> dict[str, Any]:
+        """See ``Client.server_info``."""
+        return await self._perform(requests.server_info())
+
+    async def call(self, method: str, *params: object) -> Any:
+        """See ``Client.call``."""
+        return await self._perform(requests.call(method, params))
+
+    # Inside
+
+    async def _perform(self, request: Request[R]) -> R:
+        if self._is_closed:
+            raise Unavailable("The client is closed")
+        line = self._line
+        if line is None or line.loop is not asyncio.get_running_loop():
+            line = self._line = AsyncLine(*self._address, self._timeout)
+        return request.read(await line.start(request))

@@ -1,0 +1,188 @@
+"""The blocking client, for the worker threads of a gateway."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar, Unpack, overload
+
+from sessiond.actors.arguments import (
+    CountArguments,
+    CreateArguments,
+    EndArguments,
+    Fields,
+    ListArguments,
+    Target,
+    UpdateArguments,
+    WalkArguments,
+)
+from sessiond.actors.errors import Unavailable
+from sessiond.actors.record import Scalar, Session
+from sessiond.actors.results import Count, Created, Ended, Updated
+from sessiond.transport import client_requests as requests
+from sessiond.transport.client_line import Line
+from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
+
+__all__ = ["Client"]
+
+R = TypeVar("R")
+
+
+class Client:
+    """Speaks to a service; any number of threads may use it at once, over one connection.
+
+    It connects when it is first used, and anew after a lost connection and in a process that was forked off, so it may
+    be made anywhere. Its methods are those of the service. ``target`` is a session's id, or ``{"gateway": ...,
+    "external_id": ...}``, which means the live session of that address or else the newest retained one.
+
+    Every method raises the error that the service answered, of the class in ``sessiond.actors.errors`` that has its
+    code, or ``RequestTimeout`` if no answer came in time, or ``Unavailable`` if the service cannot be reached. A
+    request whose connection was lost is sent again if that is safe, which is not so for one with ``if_version`` and
+    for an update after which another one was sent for the same session: these raise ``Unavailable``, with
+    ``details["outcome"] == "unknown"``. Once the service has been away for ``timeout`` requests no longer wait for
+    it, but fail at once until it is back.
+    """
+
+    def __init__(self, host: str = "127.0.0.1", port: int = 7600, *, timeout: float = 5.0) -> None:
+        """Speak to the service on ``host`` and ``port``.
+
+        A request takes ``timeout`` seconds at most, repeats and the time to connect included.
+        """
+        self._address = (host, port)
+        self._timeout = timeout
+        self._line = Line(host, port, timeout)
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Close the connection. Requests under way and later ones raise ``Unavailable``."""
+        self._is_closed = True
+        self._own_line().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # The methods of the contract
+
+    def create_session(self, /, **fields: Unpack[CreateArguments]) -> Created:
+        """Create a session; only ``type`` is required.
+
+        Raises:
+            Conflict: the ``request_id`` came before with other parameters.
+            LimitExceeded: as many sessions live as may.
+        """
+        return self._perform(requests.create_session(fields))
+
+    def get_session(self, target: Target) -> Session:
+        """The session as it is now, or as it ended."""
+        return self._perform(requests.get_session(target))
+
+    def update_session(
+        self, target: Target, /, *, if_version: int | None = None, **changes: Unpack[UpdateArguments]
+    ) -> Updated:
+        """Change ``caller``, ``callee``, ``external_id`` or a timeout; None clears, or goes back to the default.
+
+        Raises:
+            VersionConflict: the session is not at ``if_version``.
+        """
+        return self._perform(requests.update_session(target, changes, if_version))
+
+    def update_session_state(
+        self, target: Target, state: str, *, if_version: int | None = None, at: float | None = None
+    ) -> Updated:
+        """Go to ``state``, since ``at`` (epoch seconds).
+
+        Raises:
+            InvalidTransition: there is no way from the present state to that one.
+            VersionConflict: the session is not at ``if_version``.
+        """
+        return self._perform(requests.update_session_state(target, state, if_version, at))
+
+    def update_session_metadata(
+        self, target: Target, metadata: Mapping[str, Scalar | None], *, if_version: int | None = None
+    ) -> Updated:
+        """Merge ``metadata`` in; None removes a key.
+
+        Raises:
+            VersionConflict: the session is not at ``if_version``.
+        """
+        return self._perform(requests.update_session_metadata(target, metadata, if_version))
+
+    def touch_session(self, target: Target) -> Updated:
+        """Activity without a change: the session is not idle."""
+        return self._perform(requests.touch_session(target))
+
+    def end_session(self, target: Target, /, reason: str | None = None, **options: Unpack[EndArguments]) -> Ended:
+        """End the session; by default for ``normal`` if it was answered, else for ``failed``.
+
+        Ending an ended session succeeds and changes nothing.
+
+        Raises:
+            VersionConflict: the session is not at ``if_version``.
+        """
+        return self._perform(requests.end_session(target, reason, options))
+
+    @overload
+    def list_sessions(self, /, *, fields: None = None, **query: Unpack[ListArguments]) -> SessionPage: ...
+    @overload
+    def list_sessions(self, /, *, fields: Fields, **query: Unpack[ListArguments]) -> FieldsPage: ...
+    def list_sessions(
+        self, /, *, fields: Fields | None = None, **query: Unpack[ListArguments]
+    ) -> SessionPage | FieldsPage:
+        """One page of the sessions that match, whole or as maps of ``fields``; see also ``sessions``."""
+        return self._perform(requests.list_sessions(fields, query))
+
+    def sessions(self, /, **filters: Unpack[WalkArguments]) -> Iterator[Session]:
+        """All the sessions that match, fetched page by page.
+
+        One that matches throughout the walk is seen exactly once.
+        """
+        page = self.list_sessions(**filters)
+        yield from page.sessions
+        while page.cursor is not None:
+            page = self.list_sessions(**filters, cursor=page.cursor)
+            yield from page.sessions
+
+    def count_sessions(self, /, **query: Unpack[CountArguments]) -> Count:
+        """How many sessions match, also per value of the field ``by``.
+
+        Raises:
+            LimitExceeded: more groups than an answer may have.
+        """
+        return self._perform(requests.count_sessions(query))
+
+    def ping(self) -> str:
+        """``"pong"``."""
+        return self._perform(requests.ping())
+
+    def server_info(self) -> dict[str, Any]:
+        """What runs there, since when, and within which limits."""
+        return self._perform(requests.server_info())
+
+    def call(self, method: str, *params: object) -> Any:
+        """Any method by its name, with its parameters on the wire; the result as plain data."""
+        return self._perform(requests.call(method, params))
+
+    # Inside
+
+    def _perform(self, request: Request[R]) -> R:
+        if self._is_closed:
+            raise Unavailable("The client is closed")
+        return self._own_line().perform(request)
+
+    def _own_line(self) -> Line:
+        """This process's line.
+
+        One that was inherited is not used: its connection is the parent's, and its locks may be held for ever by
+        threads that exist there only. Two threads that get here at once make two lines, of which one is used once.
+        """
+        line = self._line
+        if line.pid != os.getpid():
+            line.abandon()
+            line = self._line = Line(*self._address, self._timeout)
+        return line

@@ -1,0 +1,124 @@
+"""What the service answers: from bytes to replies, and from errors on the wire to exceptions. No I/O, no clock."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+import msgpack
+import msgspec
+from msgspec import Meta
+
+from sessiond.actors.errors import BY_CODE, Internal, InvalidRequest, SessiondError
+from sessiond.transport.codec import MAX_MSGID, NOTIFICATION, REQUEST, NotAFrameError
+
+__all__ = ["MAX_REPLY", "UNREADABLE", "Reply", "ReplyStream", "error_from"]
+
+MAX_REPLY = 16 * 1024 * 1024
+"""Bytes of the longest reply that is taken in: as many as 500 sessions have that are each as large as may be. Services
+end a page long before; this bounds what something else that listens there can make a client collect."""
+
+
+class Reply(msgspec.Struct, array_like=True, gc=False):
+    """The answer to one request, whose result is still encoded."""
+
+    kind: Literal[1]
+    msgid: Annotated[int, Meta(ge=0, le=MAX_MSGID)]
+    error: Any
+    result: msgspec.Raw
+
+
+class _Error(msgspec.Struct, array_like=True):
+    fault: int
+    text: str
+    details: dict[str, Any]
+
+
+_decode = msgspec.msgpack.Decoder(Reply).decode
+
+UNREADABLE = (ValueError, OverflowError, RecursionError)
+"""What decoding raises: msgspec's own errors and those of wrong UTF-8 are values', the rest come from its depths."""
+
+
+class ReplyStream:
+    """Cuts what arrives on one connection into replies, keeping what is not whole yet.
+
+    A read that is exactly one reply, as most are when one request is under way, is decoded at once. Otherwise the ends
+    of frames are found by an unpacker that skips over them and keeps its place in an unfinished one.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._start = 0
+        """Where in all the bytes that the unpacker was fed the buffer begins."""
+        self._unpacker: msgpack.Unpacker | None = None
+
+    def feed(self, data: bytes) -> Iterator[Reply]:
+        """Take in what arrived; the replies that are whole by now.
+
+        Requests and notifications of the service are passed over.
+
+        Raises:
+            NotAFrameError: the bytes are no replies; neither can be anything after them.
+        """
+        if not self._buffer:
+            with contextlib.suppress(*UNREADABLE):
+                yield _decode(data)
+                return
+        for frame in self._cut(data):
+            reply = _read(frame)
+            if reply is not None:
+                yield reply
+
+    def _cut(self, data: bytes) -> Iterator[bytes]:
+        unpacker = self._unpacker
+        if unpacker is None:
+            unpacker = self._unpacker = msgpack.Unpacker(max_buffer_size=MAX_REPLY)
+        if not self._buffer:
+            self._start = unpacker.tell()
+        self._buffer += data
+        begin = 0
+        try:
+            unpacker.feed(data)
+            while True:
+                unpacker.skip()
+                end = unpacker.tell() - self._start
+                yield bytes(memoryview(self._buffer)[begin:end])
+                begin = end
+        except msgpack.OutOfData:
+            del self._buffer[:begin]
+            self._start += begin
+        except (msgpack.UnpackException, ValueError) as error:
+            raise NotAFrameError(f"{type(error).__name__}: {error}") from None
+
+
+def _read(frame: bytes) -> Reply | None:
+    """The reply in a whole frame; None for what the service sends of its own accord."""
+    with contextlib.suppress(*UNREADABLE):
+        return _decode(frame)
+    try:
+        message = msgspec.msgpack.decode(frame)
+    except UNREADABLE as error:
+        raise NotAFrameError(f"{type(error).__name__}: {error}") from None
+    if isinstance(message, list) and message and message[0] in (REQUEST, NOTIFICATION):
+        return None
+    raise NotAFrameError("neither a reply nor a request nor a notification")
+
+
+def error_from(value: object) -> SessiondError:
+    """The exception that an error on the wire, ``[fault, text, details]``, stands for.
+
+    A code that this version does not know becomes ``InvalidRequest`` or ``Internal``, by who is at fault, and stays in
+    ``details["code"]``.
+    """
+    try:
+        wire = msgspec.convert(value, _Error)
+    except msgspec.ValidationError:
+        return Internal(f"An error that cannot be read: {value!r:.200}")
+    known = BY_CODE.get(str(wire.details.get("code")))
+    error = (known or (InvalidRequest if wire.fault == 1 else Internal))(wire.text)
+    error.details = wire.details
+    if known is not None:
+        del error.details["code"]
+    return error

@@ -1,0 +1,209 @@
+"""What the clients ask: each method's request, from its arguments to bytes and from the reply to its result."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from sessiond.actors.arguments import (
+    CountArguments,
+    CreateArguments,
+    EndArguments,
+    Fields,
+    ListArguments,
+    Target,
+    UpdateArguments,
+)
+from sessiond.actors.errors import Internal, InvalidRequest, RequestTimeout, Unavailable
+from sessiond.actors.record import Scalar, Session
+from sessiond.actors.results import Count, Created, Ended, Page, Updated
+from sessiond.transport.client_repeats import rule, session_key
+from sessiond.transport.client_replies import UNREADABLE, Reply, error_from
+from sessiond.transport.codec import MAX_ARRAY, MAX_DEPTH, MAX_FRAME, MAX_MAP, REQUEST
+
+__all__ = ["FieldsPage", "Request", "SessionPage"]
+
+R = TypeVar("R")
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class SessionPage(Page, frozen=True):
+    """A page of whole sessions."""
+
+    sessions: list[Session]
+
+
+class FieldsPage(Page, frozen=True):
+    """A page of the fields that were asked for."""
+
+    sessions: list[dict[str, Any]]
+
+
+class Request(Generic[R]):
+    """One request, whichever connections it is sent over."""
+
+    __slots__ = ("_decode", "is_sent", "method", "number", "params", "repeat", "session")
+
+    def __init__(self, method: str, params: Iterable[object], decode: Callable[[msgspec.Raw], R]) -> None:
+        """Ask for ``method`` with its parameters on the wire; ``decode`` reads the result.
+
+        A create without a ``request_id`` gets one, so that it can be repeated.
+
+        Raises:
+            InvalidRequest: the service would take the parameters for no frame at all, and close the connection on
+                which other requests are under way.
+        """
+        plain = [_plain(param, "params", MAX_DEPTH - 2) for param in params]
+        if method == "create_session" and plain and isinstance(plain[0], dict):
+            plain[0]["request_id"] = plain[0].get("request_id") or uuid.uuid4().hex
+        self.method = method
+        self.params = plain
+        self.repeat = rule(method, plain)
+        self.session = session_key(method, plain)
+        """Which session it updates; None if it updates none."""
+        self.number: int | None = None
+        """Its place in the order of sending, see ``Journal``; None before."""
+        self.is_sent = False
+        """Whether the service may have received it whole."""
+        self._decode = decode
+
+    def encode(self, msgid: int) -> bytes:
+        """The frame to send.
+
+        Raises:
+            InvalidRequest: a parameter cannot be encoded, or all of them together are too long.
+        """
+        try:
+            frame = _encode((REQUEST, msgid, self.method, self.params))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise InvalidRequest(f"params: {error}", field="params") from None
+        if len(frame) > MAX_FRAME:
+            raise InvalidRequest(f"params: over {MAX_FRAME} bytes", field="params")
+        return frame
+
+    def read(self, reply: Reply) -> R:
+        """The result in ``reply``.
+
+        Raises:
+            SessiondError: the error in it, as the class that has its code.
+        """
+        if reply.error is not None:
+            raise error_from(reply.error)
+        try:
+            return self._decode(reply.result)
+        except UNREADABLE as error:
+            raise Internal(f"The answer to {self.method} cannot be read: {error}") from None
+
+    def timed_out(self, seconds: float) -> RequestTimeout:
+        """What to raise when no answer came in ``seconds``."""
+        return RequestTimeout(f"No answer to {self.method} within {seconds:g} s")
+
+    def unavailable(self, why: str) -> Unavailable:
+        """What to raise when the service cannot be reached."""
+        if not self.is_sent:
+            return Unavailable(why)
+        return Unavailable(f"{why}; whether {self.method} was carried out is not known", outcome="unknown")
+
+
+def _plain(value: object, field: str, depth: int) -> Any:
+    """``value`` if it is something that a frame may hold; maps as dicts."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, (dict, Mapping)):
+        _check_size(field, len(value), MAX_MAP, depth)
+        return {_plain(key, field, 0): _plain(item, _name(key, field), depth - 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        _check_size(field, len(value), MAX_ARRAY, depth)
+        return [_plain(item, field, depth - 1) for item in value]
+    raise InvalidRequest(f"{field}: a {type(value).__name__} cannot be sent", field=field)
+
+
+def _check_size(field: str, size: int, limit: int, depth: int) -> None:
+    if size > limit:
+        raise InvalidRequest(f"{field}: more than {limit} items", field=field)
+    if depth == 0:
+        raise InvalidRequest(f"{field}: nested too deep", field=field)
+
+
+def _name(key: object, field: str) -> str:
+    return key if isinstance(key, str) else field
+
+
+def _decoder(kind: type[R]) -> Callable[[msgspec.Raw], R]:
+    return msgspec.msgpack.Decoder(kind).decode
+
+
+_anything = _decoder(Any)
+_created = _decoder(Created)
+_session = _decoder(Session)
+_updated = _decoder(Updated)
+_ended = _decoder(Ended)
+_session_page = _decoder(SessionPage)
+_fields_page = _decoder(FieldsPage)
+_count = _decoder(Count)
+_text = _decoder(str)
+_map = _decoder(dict[str, Any])
+
+
+def call(method: str, params: Iterable[object]) -> Request[Any]:
+    """Any method, its result as plain data."""
+    return Request(method, params, _anything)
+
+
+def create_session(fields: CreateArguments) -> Request[Created]:
+    """See ``Client.create_session``, as for all that follow."""
+    return Request("create_session", (fields,), _created)
+
+
+def get_session(target: Target) -> Request[Session]:
+    return Request("get_session", (target,), _session)
+
+
+def update_session(target: Target, changes: UpdateArguments, if_version: int | None) -> Request[Updated]:
+    return Request("update_session", (target, changes, *_options(if_version=if_version)), _updated)
+
+
+def update_session_state(target: Target, state: str, if_version: int | None, at: float | None) -> Request[Updated]:
+    return Request("update_session_state", (target, state, *_options(if_version=if_version, at=at)), _updated)
+
+
+def update_session_metadata(
+    target: Target, metadata: Mapping[str, Scalar | None], if_version: int | None
+) -> Request[Updated]:
+    return Request("update_session_metadata", (target, metadata, *_options(if_version=if_version)), _updated)
+
+
+def touch_session(target: Target) -> Request[Updated]:
+    return Request("touch_session", (target,), _updated)
+
+
+def end_session(target: Target, reason: str | None, options: EndArguments) -> Request[Ended]:
+    return Request("end_session", (target, reason, options) if options else (target, reason), _ended)
+
+
+def list_sessions(fields: Fields | None, query: ListArguments) -> Request[SessionPage | FieldsPage]:
+    if fields is None:
+        return Request("list_sessions", (query,), _session_page)
+    return Request("list_sessions", ({**query, "fields": fields},), _fields_page)
+
+
+def count_sessions(query: CountArguments) -> Request[Count]:
+    return Request("count_sessions", (query,), _count)
+
+
+def ping() -> Request[str]:
+    return Request("ping", (), _text)
+
+
+def server_info() -> Request[dict[str, Any]]:
+    return Request("server_info", (), _map)
+
+
+def _options(**options: float | None) -> tuple[dict[str, float], ...]:
+    """The trailing map of options, if any is given."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return (given,) if given else ()
