@@ -1,0 +1,1 @@
+"""How an operator sees it: the Prometheus collector and its HTTP endpoint."""

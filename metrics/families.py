@@ -1,0 +1,175 @@
+"""What the metrics say: the books of a service as families of Prometheus samples."""
+
+from __future__ import annotations
+
+import itertools
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias, TypeVar
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.utils import floatToGoString
+
+from sessiond._version import __version__
+from sessiond.actors.context import Context
+from sessiond.actors.tally import DURATION_BOUNDS, OTHER, RING_BOUNDS, Histogram
+
+__all__ = ["FrontEndTallies", "Live", "MethodTally", "families", "types"]
+
+Live: TypeAlias = dict[tuple[str, str], int]
+"""Numbers of sessions by type and state."""
+
+L = TypeVar("L", bound=tuple[str, ...])
+F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
+
+ACTORS = ("session", "registry", "surveyor", "reaper", "front_end")
+CODES = ("ok", "internal")
+"""Codes that are there before the first request has one: a rate begins with the second sample of a series, so an
+alert on the first ``internal`` needs a zero before it. So do all types, reasons and actors below."""
+
+
+class MethodTally(Protocol):
+    """The requests of one method, as the front end counts them."""
+
+    @property
+    def buckets(self) -> Sequence[int]:
+        """All requests by upper bound of their time, not summed up."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """The time of all of them together."""
+        ...
+
+    @property
+    def errors(self) -> Mapping[str, int]:
+        """The failed ones by error code."""
+        ...
+
+
+class FrontEndTallies(Protocol):
+    """What a front end has done."""
+
+    @property
+    def methods(self) -> Mapping[str, MethodTally]:
+        """Requests by method, those of no known method under one name of their own."""
+        ...
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open now."""
+        ...
+
+    @property
+    def closed_for(self) -> Mapping[str, int]:
+        """Connections that the service closed, by the reason."""
+        ...
+
+
+def families(
+    context: Context, live: Live, front_end: FrontEndTallies | None = None, bounds: Sequence[float] = ()
+) -> list[Metric]:
+    """All metrics as they are at this moment; call it in a turn.
+
+    Args:
+        context: the books of the service.
+        live: how many sessions are live, by type and state.
+        front_end: the tallies of its front end, if it has one.
+        bounds: the upper bounds, in seconds, of the buckets in these tallies.
+    """
+    found = [*_sessions(context, live), *_histories(context), *_internals(context)]
+    return found if front_end is None else [*found, *_requests(front_end, bounds), *_connections(front_end)]
+
+
+def types(context: Context) -> tuple[str, ...]:
+    """The labels of all types."""
+    return (*context.tally.types, OTHER)
+
+
+def _sessions(context: Context, live: Live) -> Iterable[Metric]:
+    sessions = GaugeMetricFamily("sessiond_sessions", "Sessions that are live.", labels=("type", "state"))
+    yield _filled(sessions, live)
+    retained = context.directory.retained_count
+    yield GaugeMetricFamily("sessiond_sessions_retained", "Sessions that have ended and are still readable.", retained)
+
+
+def _histories(context: Context) -> Iterable[Metric]:
+    tally = context.tally
+    kinds = types(context)
+    none = dict.fromkeys(itertools.product(kinds), 0)
+    created = CounterMetricFamily("sessiond_sessions_created", "Sessions that were created.", labels=("type",))
+    yield _filled(created, none | _by_label(tally.created))
+    answered = CounterMetricFamily("sessiond_sessions_answered", "Sessions that were answered.", labels=("type",))
+    yield _filled(answered, none | _by_label(tally.answered))
+    ended = CounterMetricFamily("sessiond_sessions_ended", "Sessions that ended.", labels=("type", "reason"))
+    yield _filled(ended, dict.fromkeys(itertools.product(kinds, _reasons(context)), 0) | dict(tally.ended))
+    ring = HistogramMetricFamily(
+        "sessiond_session_ring_seconds",
+        "Time from the first ringing, or else the creation, to the answer.",
+        labels=("type",),
+    )
+    yield _observed(ring, {kind: Histogram(RING_BOUNDS) for kind in kinds} | tally.ring)
+    duration = HistogramMetricFamily(
+        "sessiond_session_duration_seconds", "Time from creation to the end, of ended sessions.", labels=("type",)
+    )
+    yield _observed(duration, {kind: Histogram(DURATION_BOUNDS) for kind in kinds} | tally.duration)
+
+
+def _internals(context: Context) -> Iterable[Metric]:
+    restarts = CounterMetricFamily("sessiond_actor_restarts", "Actors restarted after a crash.", labels=("actor",))
+    yield _filled(restarts, _by_label(dict.fromkeys(ACTORS, 0) | dict(context.tally.restarts)))
+    yield GaugeMetricFamily(
+        "sessiond_reaper_backlog", "Sessions that are due to be looked at by the reaper.", context.wheel.backlog
+    )
+    build = GaugeMetricFamily("sessiond_build_info", "What runs; always 1.", labels=("version", "python"))
+    yield _filled(build, {(__version__, platform.python_version()): 1})
+
+
+def _requests(front_end: FrontEndTallies, bounds: Sequence[float]) -> Iterable[Metric]:
+    requests = CounterMetricFamily(
+        "sessiond_requests", "Requests, by the error code of their answers or ok.", labels=("method", "code")
+    )
+    seconds = HistogramMetricFamily(
+        "sessiond_request_duration_seconds", "Time from the arrival of a request to its answer.", labels=("method",)
+    )
+    for method, tally in front_end.methods.items():
+        succeeded = sum(tally.buckets) - sum(tally.errors.values())
+        codes = dict.fromkeys(CODES, 0) | {"ok": succeeded} | dict(tally.errors)
+        _filled(requests, {(method, code): count for code, count in codes.items()})
+        seconds.add_metric((method,), _summed_up(bounds, tally.buckets), tally.seconds)
+    yield requests
+    yield seconds
+
+
+def _connections(front_end: FrontEndTallies) -> Iterable[Metric]:
+    yield GaugeMetricFamily("sessiond_connections", "Connections of gateways that are open.", front_end.connections)
+    closed = CounterMetricFamily(
+        "sessiond_connections_closed", "Connections that the service closed, by its reason.", labels=("reason",)
+    )
+    yield _filled(closed, _by_label(front_end.closed_for))
+
+
+def _reasons(context: Context) -> tuple[str, ...]:
+    return (*context.tally.reasons, OTHER)
+
+
+def _by_label(counts: Mapping[str, int]) -> dict[tuple[str, ...], int]:
+    return {(label,): count for label, count in counts.items()}
+
+
+def _filled(family: F, counts: Mapping[L, int]) -> F:
+    for labels, count in counts.items():
+        family.add_metric(labels, count)
+    return family
+
+
+def _observed(family: HistogramMetricFamily, histograms: Mapping[str, Histogram]) -> HistogramMetricFamily:
+    for label, histogram in histograms.items():
+        family.add_metric((label,), _summed_up(histogram.bounds, histogram.counts), histogram.sum)
+    return family
+
+
+def _summed_up(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Counts by upper bound, each with all that are smaller, as Prometheus wants them."""
+    labels = (*map(floatToGoString, bounds), "+Inf")
+    return list(zip(labels, itertools.accumulate(counts), strict=True))

@@ -1,0 +1,262 @@
+"""What is collected: exact numbers after lives that went as the test says, and labels that stay few."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+
+import pykka
+import pytest
+from entries import add, end
+from hypothesis import given
+from hypothesis import strategies as st
+from manual_clock import ManualClock
+from prometheus_client import CollectorRegistry
+
+import sessiond
+from sessiond import Config, Settings
+from sessiond.actors.clock import SystemClock
+from sessiond.actors.context import Context
+from sessiond.actors.dispatcher import ThreadDispatcher
+from sessiond.actors.reaper import ReaperActor
+from sessiond.actors.registry import RegistryActor
+from sessiond.actors.states import LIVE_STATES
+from sessiond.actors.surveyor import SurveyorActor
+from sessiond.metrics.collecting import Collecting
+from sessiond.metrics.collector import SessionCollector
+from sessiond.transport.observed import LATENCY_BOUNDS, Observed, observe
+from sessiond.transport.server import FrontEnd
+
+TYPES = ("sip", "webrtc", "other")
+
+
+class Samples(dict):
+    """Samples by name and labels; ``samples("name", label="value")``."""
+
+    def __init__(self, families):
+        super().__init__(
+            ((sample.name, frozenset(sample.labels.items())), sample.value)
+            for family in families
+            for sample in family.samples
+        )
+
+    def __call__(self, name, **labels):
+        return self[f"sessiond_{name}", frozenset(labels.items())]
+
+    def labels(self, name):
+        return [dict(labels) for known, labels in self if known == f"sessiond_{name}"]
+
+
+def samples_of(context, *front_end) -> Samples:
+    work = Collecting(context, *front_end)
+    while (families := work.step()) is None:
+        pass
+    return Samples(families)
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def start(clock):
+    """Starts session managers inside the test; a proxy of each and what collects from it."""
+    started = []
+
+    def start(**settings):
+        registry = sessiond.start(Config(sessions=Settings(**settings)), clock=clock)
+        started.append(registry)
+        return registry.proxy(), sessiond.collector(registry)
+
+    yield start
+    for registry in started:
+        sessiond.stop(registry)
+
+
+@pytest.fixture
+def context():
+    return Context.create(Settings(), ThreadDispatcher(), SystemClock(), lambda _: None)
+
+
+def test_lives_are_counted_as_they_went(start, clock):
+    manager, lives = start()
+    answered = manager.create_session(type="sip", state="ringing").get().id
+    busy = manager.create_session(type="sip").get().id
+    manager.create_session(type="webrtc", state="active").get()
+    clock.advance(4)
+    manager.update_session_state(answered, "active").get()
+    manager.end_session(busy, "busy").get()
+    clock.advance(100)
+    manager.update_session_state(answered, "held").get()
+
+    samples = Samples(lives.collect())
+    assert {(label["type"], label["state"]): samples("sessions", **label) for label in samples.labels("sessions")} == {
+        (kind, state): 0 for kind in TYPES for state in LIVE_STATES
+    } | {
+        ("sip", "held"): 1,
+        ("webrtc", "active"): 1,
+    }
+    assert samples("sessions_retained") == 1
+
+    manager.end_session(answered).get()
+    samples = Samples(lives.collect())
+    assert samples("sessions", type="sip", state="held") == 0
+    assert samples("sessions_retained") == 2
+    assert [samples("sessions_created_total", type=kind) for kind in TYPES] == [2, 1, 0]
+    assert [samples("sessions_answered_total", type=kind) for kind in TYPES] == [1, 1, 0]
+    ended = {
+        tuple(label.values()): samples("sessions_ended_total", **label)
+        for label in samples.labels("sessions_ended_total")
+    }
+    assert sum(ended.values()) == 2
+    assert samples("sessions_ended_total", type="sip", reason="busy") == 1
+    assert samples("sessions_ended_total", type="sip", reason="normal") == 1
+    rung = [samples("session_ring_seconds_bucket", type="sip", le=bound) for bound in ("3.0", "5.0", "+Inf")]
+    assert rung == [0, 1, 1]
+    assert samples("session_ring_seconds_sum", type="sip") == 4
+    lasted = ("1.0", "5.0", "60.0", "120.0", "14400.0", "+Inf")
+    assert [samples("session_duration_seconds_bucket", type="sip", le=bound) for bound in lasted] == [0, 1, 1, 2, 2, 2]
+    assert samples("session_duration_seconds_sum", type="sip") == 4 + 104
+    assert samples("session_duration_seconds_count", type="webrtc") == 0
+
+
+def test_what_has_not_happened_yet_is_there_as_zero(context):
+    """An increase of a series that was not there before is not seen as one."""
+    samples = samples_of(context)
+    reasons = {label["reason"] for label in samples.labels("sessions_ended_total") if label["type"] == "sip"}
+    assert {"normal", "busy", "crashed", "gateway_lost", "idle_timeout", "admin", "other"} <= reasons
+    actors = {label["actor"] for label in samples.labels("actor_restarts_total")}
+    assert actors == {"session", RegistryActor.name, SurveyorActor.name, ReaperActor.name, FrontEnd.name}
+    assert samples("reaper_backlog") == 0
+    assert {value for (name, _), value in samples.items() if name != "sessiond_build_info"} == {0}
+
+
+def test_names_that_nobody_configured_are_other(start):
+    manager, lives = start(types=("fax",), reasons=("voicemail",))
+    for kind in ("fax", "x" * 64, "é", "other", "sip"):
+        session = manager.create_session(type=kind).get().id
+        manager.end_session(session, "voicemail" if kind == "fax" else f"because of {kind}"[:64]).get()
+    samples = Samples(lives.collect())
+    for name in ("sessions", "sessions_created_total", "sessions_ended_total", "session_duration_seconds_count"):
+        assert {label["type"] for label in samples.labels(name)} == {"sip", "webrtc", "fax", "other"}
+    assert samples("sessions_created_total", type="other") == 3
+    assert samples("sessions_ended_total", type="fax", reason="voicemail") == 1
+    assert samples("sessions_ended_total", type="other", reason="other") == 3
+    assert samples("sessions_ended_total", type="sip", reason="other") == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from(["sip", "webrtc", "x", "y"]), st.sampled_from([*LIVE_STATES, "ended"]))))
+def test_the_gauge_is_what_lives(lives):
+    context = Context.create(Settings(types=("x",)), ThreadDispatcher(), SystemClock(), lambda _: None)
+    for kind, state in lives:
+        entry = add(context.directory, type=kind, state="active" if state == "ended" else state)
+        if state == "ended":
+            end(context.directory, entry)
+    expected = Counter(("other" if kind == "y" else kind, state) for kind, state in lives if state != "ended")
+    samples = samples_of(context)
+    found = {(label["type"], label["state"]): samples("sessions", **label) for label in samples.labels("sessions")}
+    assert Counter(found) == expected
+    assert samples("sessions_retained") == len(lives) - expected.total()
+
+
+def test_restarts_and_the_backlog_are_shown(context):
+    context.tally.count_restart("reaper")
+    for seq in range(3):
+        context.wheel.add(seq, 1.0)
+    context.wheel.due(2.0)
+    samples = samples_of(context)
+    assert samples("actor_restarts_total", actor="reaper") == 1
+    assert samples("actor_restarts_total", actor="session") == 0
+    assert samples("reaper_backlog") == 3
+
+
+def test_the_build_says_what_runs(context):
+    (build,) = samples_of(context).labels("build_info")
+    assert build["version"] == sessiond.__version__
+    assert build["python"].startswith("3.")
+
+
+def test_requests_are_shown_by_method_and_code(context):
+    observed = Observed(["ping", "touch_session"])
+    ping, touch = observed.methods["ping"], observed.methods["touch_session"]
+    observe([ping, ping, touch], 0.0002)
+    observe([touch, touch], 7.0)
+    observe([observed.methods["unknown"]], 0.0)
+    touch.errors["not_found"] += 2
+    observed.methods["unknown"].errors["unknown_method"] += 1
+    observed.connections = 5
+    observed.closed_for["not_a_frame"] += 1
+    samples = samples_of(context, observed, LATENCY_BOUNDS)
+
+    counts = {
+        (label["method"], label["code"]): samples("requests_total", **label)
+        for label in samples.labels("requests_total")
+    }
+    assert counts == {
+        ("ping", "ok"): 2, ("ping", "internal"): 0,
+        ("touch_session", "ok"): 1, ("touch_session", "internal"): 0, ("touch_session", "not_found"): 2,
+        ("unknown", "ok"): 0, ("unknown", "internal"): 0, ("unknown", "unknown_method"): 1,
+    }  # fmt: skip
+    bounds = ("0.0001", "0.00025", "5.0", "+Inf")
+    took = [samples("request_duration_seconds_bucket", method="touch_session", le=bound) for bound in bounds]
+    assert took == [0, 1, 1, 3]
+    assert samples("request_duration_seconds_count", method="touch_session") == 3
+    assert samples("request_duration_seconds_sum", method="touch_session") == pytest.approx(14.0002)
+    assert samples("connections") == 5
+    assert samples("connections_closed_total", reason="not_a_frame") == 1
+
+
+def test_there_are_no_requests_without_a_front_end(context):
+    names = {name for name, _ in samples_of(context)}
+    assert not {name for name in names if name.startswith(("sessiond_request", "sessiond_connection"))}
+
+
+def test_registering_does_not_collect():
+    CollectorRegistry().register(SessionCollector(lambda: pytest.fail("collected")))
+
+
+def test_a_manager_that_has_stopped_shows_nothing_and_spoils_nothing(start):
+    manager, lives = start()
+    registry = CollectorRegistry()
+    registry.register(lives)
+    assert registry.get_sample_value("sessiond_sessions", {"type": "sip", "state": "active"}) == 0
+    manager.actor_ref.stop()
+    assert list(registry.collect()) == []
+
+
+def test_a_manager_that_is_stuck_is_an_error():
+    def stuck():
+        raise pykka.Timeout
+
+    with pytest.raises(pykka.Timeout):
+        SessionCollector(stuck).collect()
+
+
+def test_collecting_is_safe_from_any_thread(start):
+    """While others create, a collector sees counters that only grow and that never fall behind the gauge."""
+    manager, lives = start()
+    done = threading.Event()
+    seen = []
+
+    def collect() -> None:
+        while not done.is_set():
+            samples = Samples(lives.collect())
+            seen.append(samples("sessions_created_total", type="sip"))
+
+    watcher = threading.Thread(target=collect)
+    watcher.start()
+    for _ in range(300):
+        manager.create_session(type="sip").get()
+    done.set()
+    watcher.join()
+    assert seen == sorted(seen)
+    assert Samples(lives.collect())("sessions", type="sip", state="initializing") == 300
+
+
+def test_who_does_not_collect_does_not_import_prometheus():
+    """It takes as long to import as all the rest together, and each gateway that uses a client would pay for it."""
+    code = "import sys, sessiond; sys.exit('prometheus_client' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
