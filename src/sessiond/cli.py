@@ -1,0 +1,209 @@
+"""The command line: what each command takes, and which code runs it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from sessiond import logs
+from sessiond._version import __version__
+from sessiond.actors.errors import SessiondError
+from sessiond.actors.settings import Settings
+from sessiond.call import call, error_line, exit_code
+from sessiond.config import Config
+from sessiond.options import BY_KEY, OPTIONS, Option
+from sessiond.serve import serve
+from sessiond.sources import ConfigError, as_toml, gather, load
+from sessiond.transport.settings import Limits
+
+__all__ = ["main"]
+
+Add: TypeAlias = Callable[..., Any]
+"""A method of argparse that adds something, and takes more arguments than are worth spelling out."""
+
+USAGE_ERROR = 2
+INTERRUPTED = 130
+"""What shells say of a command that was ended by SIGINT."""
+
+EXAMPLES = """\
+examples:
+  sessiond serve
+  sessiond call create_session '{"type": "sip", "caller": "+15550100"}'
+  sessiond call list_sessions
+
+sessiond COMMAND --help tells more of each.
+"""
+
+SERVE_EXAMPLES = """\
+Each option can be given in three ways. Flags override the environment, which overrides the file:
+  sessiond serve --sessions-idle-timeout 600
+  SESSIOND_SESSIONS_IDLE_TIMEOUT=600 sessiond serve
+  sessiond serve --config sessiond.toml        # [sessions] idle_timeout = 600
+
+SIGTERM and SIGINT drain: every request received is answered. A second one ends at once.
+Exit codes: 0 drained, 1 failed, 2 wrong configuration.
+"""
+
+CONFIG_EXAMPLES = """\
+examples:
+  sessiond config > sessiond.toml              # a file to start from
+  sessiond config --config sessiond.toml       # what holds, and where each value comes from
+"""
+
+CALL_EXAMPLES = """\
+An ARG that is JSON is sent as what it says, any other as text: '"100"' is text too. null is nil.
+
+examples:
+  sessiond call server_info
+  sessiond call create_session '{"type": "sip", "gateway": "gw1", "external_id": "a84b4c76e66710"}'
+  sessiond call update_session_state '{"gateway": "gw1", "external_id": "a84b4c76e66710"}' active
+  sessiond call get_session 01890a5d-ac96-774b-bcce-b302099a8057
+  sessiond call count_sessions '{"by": "state"}'
+  sessiond call --server calls.example:7600 end_session 01890a5d-ac96-774b-bcce-b302099a8057 busy
+
+An error is a line on standard error: CODE: TEXT (DETAILS).
+Exit codes: 0 answered, 1 the request was wrong, 2 wrong command line, 3 the service cannot be reached or is stopping,
+4 any other fault of the service, timeouts among them.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that ``arguments``, by default those of the process, ask for; its exit code."""
+    parsed = _parser().parse_args(arguments)
+    run: Callable[[argparse.Namespace], int] = parsed.run
+    try:
+        code = run(parsed)
+        sys.stdout.flush()
+    except ConfigError as error:
+        print(f"sessiond: {logs.escaped(str(error))}", file=sys.stderr)
+        return USAGE_ERROR
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read the output, like head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+# What each command does
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    config = load(parsed.config, os.environ, _flags(parsed))
+    logs.configure(config.log_level, config.log_format)
+    return serve(config)
+
+
+def _config(parsed: argparse.Namespace) -> int:
+    print(as_toml(gather(parsed.config, os.environ, _flags(parsed))))
+    return 0
+
+
+def _call(parsed: argparse.Namespace) -> int:
+    try:
+        result = call(parsed.server, parsed.timeout, parsed.method, parsed.arguments)
+    except SessiondError as error:
+        print(error_line(error), file=sys.stderr)
+        return exit_code(error)
+    print(json.dumps(result, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    return 0
+
+
+def _flags(parsed: argparse.Namespace) -> dict[str, Any]:
+    """The options among the flags, by key."""
+    return {key: value for key, value in vars(parsed).items() if key in BY_KEY}
+
+
+# What each command takes
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="sessiond",
+        description="The session manager of a voice gateway layer.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"sessiond {__version__}")
+    add = parser.add_subparsers(metavar="COMMAND", required=True).add_parser
+    _add_options(_command(add, "serve", _serve, "Serve gateways and Prometheus.", SERVE_EXAMPLES))
+    _add_options(_command(add, "config", _config, "Print the configuration that holds.", CONFIG_EXAMPLES))
+    _add_call(_command(add, "call", _call, "Call a method of a service and print its result.", CALL_EXAMPLES))
+    return parser
+
+
+def _command(
+    add: Add, name: str, run: Callable[[argparse.Namespace], int], purpose: str, epilog: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = add(
+        name,
+        help=purpose,
+        description=purpose,
+        epilog=epilog,
+        usage=f"sessiond {name} [OPTION...]" + (" METHOD [ARG...]" if name == "call" else ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_call(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("method", metavar="METHOD", help="as on the wire: ping, create_session, ...")
+    parser.add_argument("arguments", metavar="ARG", nargs="*", help="a parameter of it")
+    parser.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        default=os.environ.get("SESSIOND_SERVER", Config().listen),
+        help=f"where the service listens (default: $SESSIOND_SERVER, else {Config().listen})",
+    )
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, default=5.0, help="for the answer (default: %(default)s)"
+    )
+
+
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"must be seconds above 0, not {text!r}")
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Let ``parser`` take every option of the configuration, in groups like the tables of the file."""
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        default=os.environ.get("SESSIOND_CONFIG"),
+        help="a TOML file (default: $SESSIOND_CONFIG, else none)",
+    )
+    adders: dict[str | None, Add] = {
+        None: parser.add_argument,
+        "sessions": parser.add_argument_group("sessions", Settings.__doc__).add_argument,
+        "limits": parser.add_argument_group("limits", Limits.__doc__).add_argument,
+    }
+    for option in OPTIONS:
+        _add_option(adders[option.section], option)
+
+
+def _add_option(add: Add, option: Option) -> None:
+    text = option.description.replace("%", "%%")
+    if option.default is False:
+        form = {"action": argparse.BooleanOptionalAction, "help": text}
+    else:
+        form = {"metavar": option.metavar, "help": f"{text} (default: {_shown(option.default)})"}
+    add(option.flag, dest=option.key, default=argparse.SUPPRESS, **form)
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, tuple):
+        return ",".join(default) or "none"
+    return f"{default:g}" if isinstance(default, float) else str(default)

@@ -1,0 +1,38 @@
+"""The configuration: every option with its default and its reason. ``options`` says where their values come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from sessiond.actors.settings import Settings
+from sessiond.transport.settings import Limits
+
+__all__ = ["Address", "Config"]
+
+HOST = r"(\[[^\[\]\s]+\]|[^:\[\]\s]+)"
+PORT = r"([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+Address: TypeAlias = Annotated[str, Meta(pattern=rf"\A{HOST}:{PORT}\Z")]
+"""HOST:PORT; an IPv6 host stands in brackets."""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A whole configuration. What a program embeds uses ``sessions`` only."""
+
+    listen: Annotated[Address, Meta(description="Where gateways connect; port 0 picks a free one.")] = "127.0.0.1:7600"
+    metrics: Annotated[
+        Address, Meta(description="Where Prometheus and health checks connect; port 0 picks a free one.")
+    ] = "127.0.0.1:9600"
+    allow_unauthenticated: Annotated[
+        bool, Meta(description="Listen beyond loopback although whoever reaches a port may do everything.")
+    ] = False
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="The least severe that is logged.")
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "text", "json"], Meta(description="auto is text on a terminal and JSON lines otherwise.")
+    ] = "auto"
+    sessions: Settings = Settings()
+    limits: Limits = Limits()

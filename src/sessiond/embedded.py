@@ -1,0 +1,73 @@
+"""The session manager inside a program: the actors alone, without sockets."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, cast
+
+from pykka.messages import ProxyCall
+
+from sessiond.actors.clock import Clock, SystemClock
+from sessiond.actors.context import Context
+from sessiond.actors.dispatcher import ThreadDispatcher
+from sessiond.actors.guard import Turn
+from sessiond.actors.registry import RegistryActor, RegistryRef
+from sessiond.actors.session import SessionActor
+from sessiond.config import Config
+
+if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
+__all__ = ["collector", "start", "stop"]
+
+logger = logging.getLogger(__name__)
+
+COLLECT_SECONDS = 5.0
+"""For which a collector waits for its turn; Prometheus gives a whole scrape 10 s."""
+
+
+def start(
+    config: Config | None = None, *, clock: Clock | None = None, session_class: type[SessionActor] = SessionActor
+) -> RegistryRef:
+    """Start a session manager in this process; its registry's ref.
+
+    Args:
+        config: what differs from the defaults; only ``sessions`` matters here.
+        clock: where the time comes from, by default the machine's clocks.
+        session_class: the class of the session actors.
+    """
+    dispatcher = ThreadDispatcher()
+
+    def give_up(actor: str) -> None:
+        logger.critical("The %s crashes again and again; the session manager stops", actor)
+        registry.stop(block=False)
+        dispatcher.stop()
+
+    context = Context.create((config or Config()).sessions, dispatcher, clock or SystemClock(), give_up)
+    registry = cast("RegistryRef", RegistryActor.start(context, session_class))
+    registry.ask(ProxyCall(("ping",), (), {}))  # it is at work once it answers
+    return registry
+
+
+def stop(registry: RegistryRef) -> None:
+    """Stop the session manager. No session ends by that; asks that come later raise ``pykka.ActorDeadError``."""
+    dispatcher = registry.actor_inbox.dispatcher
+    registry.stop()
+    if isinstance(dispatcher, ThreadDispatcher):
+        dispatcher.stop()
+
+
+def collector(registry: RegistryRef) -> Collector:
+    """The metrics of a session manager, to register with any ``prometheus_client.CollectorRegistry``.
+
+    Collecting is safe from any thread. It raises ``pykka.Timeout`` if the session manager is stuck, and gives nothing
+    once that has stopped. The metrics of two session managers have the same names: give each a registry of its own.
+
+    Args:
+        registry: what ``start`` returned.
+    """
+    # Here, because prometheus_client would double the time that it takes to import sessiond.
+    from sessiond.metrics.collecting import Collecting  # noqa: PLC0415
+    from sessiond.metrics.collector import SessionCollector  # noqa: PLC0415
+
+    return SessionCollector(lambda: registry.ask(Turn(lambda actor: actor.work(Collecting)), timeout=COLLECT_SECONDS))

@@ -1,0 +1,79 @@
+"""The service: one process, one event loop, the actors and the two ports, from start to drain."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from typing import cast
+
+from sessiond.actors.clock import Clock, SystemClock
+from sessiond.actors.context import Context
+from sessiond.actors.dispatcher import LoopDispatcher
+from sessiond.actors.registry import RegistryActor, RegistryRef
+from sessiond.actors.session import SessionActor
+from sessiond.config import Config
+from sessiond.metrics.collecting import Collecting
+from sessiond.metrics.endpoint import endpoint
+from sessiond.transport.observed import LATENCY_BOUNDS
+from sessiond.transport.server import FrontEnd
+
+__all__ = ["Service"]
+
+logger = logging.getLogger(__name__)
+
+
+class Service:
+    """A session manager that serves on TCP. Use inside a running event loop, on whose thread its actors run."""
+
+    def __init__(
+        self, config: Config, *, clock: Clock | None = None, session_class: type[SessionActor] = SessionActor
+    ) -> None:
+        """Prepare to serve as ``config`` says; nothing runs before ``start``."""
+        self._config = config
+        self._clock = clock or SystemClock()
+        self._session_class = session_class
+        self._obstacle: str | None = "starting"
+        """What keeps gateways out at the moment."""
+        self.failed = asyncio.Event()
+        """Set when an actor of the service cannot be kept running; whoever runs the service then ends it."""
+
+    async def start(self) -> None:
+        """Start the actors and listen, on ``port`` and ``metrics_port`` from then on.
+
+        Raises:
+            OSError: an address cannot be listened on.
+        """
+        loop = asyncio.get_running_loop()
+        context = Context.create(self._config.sessions, LoopDispatcher(loop), self._clock, self._give_up)
+        self.registry = cast("RegistryRef", RegistryActor.start(context, self._session_class))
+        self._front_end_ref = FrontEnd.start(context, self.registry.local(), self._config.limits, loop)
+        self._front_end = self._front_end_ref.local()
+        collecting = functools.partial(Collecting, context, self._front_end.observed, LATENCY_BOUNDS)
+        self._metrics = endpoint(collecting, lambda: self._obstacle)
+        try:
+            self.metrics_port = await self._metrics.open(*split_address(self._config.metrics))
+            self.port = await self._front_end.open(*split_address(self._config.listen))
+        except OSError:
+            await self.stop()
+            raise
+        self._obstacle = None
+
+    async def stop(self) -> None:
+        """Answer what was received, close every connection, and stop the actors; metrics are there to the last."""
+        self._obstacle = "draining"
+        await self._front_end.drain()
+        self._front_end_ref.stop(block=False)
+        await self.registry.stop(block=False)
+        await self._metrics.close()
+
+    def _give_up(self, actor: str) -> None:
+        logger.critical("The %s crashes again and again; the service stops", actor)
+        self._obstacle = f"the {actor} crashed"
+        self.failed.set()
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """``HOST:PORT`` as its two parts; an IPv6 host stands in brackets."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
