@@ -1,0 +1,230 @@
+"""docs/wire.md says what the service does: its tables are compared with the code, its examples with real answers."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import msgpack
+import msgspec
+import pytest
+from msgspec import inspect
+from pages import blocks, code, page, section, table
+
+from sessiond.actors import params, tally
+from sessiond.actors.counting import MAX_GROUPS
+from sessiond.actors.deadlines import Timeouts
+from sessiond.actors.directory import MAX_ADDRESSED
+from sessiond.actors.errors import BY_CODE
+from sessiond.actors.record import Session
+from sessiond.actors.settings import Settings
+from sessiond.actors.states import CHANGE, STATES, TRANSITIONS
+from sessiond.transport import codec
+from sessiond.transport.methods import METHODS
+from sessiond.transport.settings import Limits
+
+WIRE = page("docs/wire.md")
+
+
+# Examples
+
+
+def annotated(block):
+    """The values of a hex dump: the bytes of each and what the dump says that they are."""
+    dumped = b""
+    for line in block.splitlines():
+        digits, said = re.fullmatch(r" *((?:[0-9a-f]{2}(?: |$))*) *(.*)", line).groups()
+        dumped += bytes.fromhex(digits)
+        if said:
+            yield dumped, said
+            dumped = b""
+    assert not dumped
+
+
+def encoded(said):
+    """What the words of a hex dump say, in MessagePack."""
+    packer = msgpack.Packer()
+    if header := re.match(r"(array|map) of (\d+)", said):
+        kind, size = header.groups()
+        return (packer.pack_array_header if kind == "array" else packer.pack_map_header)(int(size))
+    return packer.pack(json.loads(re.sub(r"\Anil\b", "null", said).partition(",")[0]))
+
+
+@pytest.mark.parametrize("block", blocks(WIRE, "hex"))
+def test_the_hex_dump_is_what_it_says(block):
+    for dumped, said in annotated(block):
+        assert dumped == encoded(said), said
+
+
+def test_the_request_of_the_hex_dump_gets_its_answer(service, connection):
+    request, answer = (b"".join(dumped for dumped, _ in annotated(block)) for block in blocks(WIRE, "hex"))
+    answered = service.ask(connection, request)
+    id, said = (msgpack.unpackb(each)[3]["id"].encode() for each in (answered, answer))
+    assert answered == answer.replace(said, id)
+
+
+class Likeness:
+    """Compares what a page says with what is answered: all but moments, and names that the service gives, is equal."""
+
+    given = frozenset({"id", "ids", "cursor", "instance"})
+
+    def __init__(self):
+        self._names = {}
+
+    def actual(self, said):
+        """``said`` with the names that the service gave in place of those on the page."""
+        if isinstance(said, list):
+            return [self.actual(each) for each in said]
+        if isinstance(said, dict):
+            return {key: self.actual(value) for key, value in said.items()}
+        return self._names.get(said, said)
+
+    def agree(self, said, answered, key=None):
+        assert type(said) is type(answered), (key, said, answered)
+        if isinstance(said, dict):
+            assert said.keys() == answered.keys()
+            for name in said:
+                self.agree(said[name], answered[name], name)
+        elif isinstance(said, list):
+            assert len(said) == len(answered), (said, answered)
+            for one, other in zip(said, answered, strict=True):
+                self.agree(one, other, key)
+        elif key in self.given and said is not None:
+            assert self._names.setdefault(said, answered) == answered
+        elif not isinstance(said, float) and not (key == "version" and isinstance(said, str)):
+            assert said == answered, key
+
+
+def test_every_example_is_answered_as_it_says(service, connection):
+    examples = [
+        (arrow, json.loads(message))
+        for block in blocks(WIRE, "rpc")
+        for arrow, message in re.findall(r"([→←]) (.*?)(?=\n[→←]|\Z)", block, re.DOTALL)
+    ]
+    assert {message[2] for arrow, message in examples if arrow == "→" and message[0] == 0} == set(METHODS)
+    likeness = Likeness()
+    answered = None
+    for arrow, message in examples:
+        if arrow == "←":
+            likeness.agree(message, answered)
+        elif message[0] == 2:
+            connection.sendall(msgpack.packb(likeness.actual(message)))
+        else:
+            answered = msgpack.unpackb(service.ask(connection, msgpack.packb(likeness.actual(message))))
+
+
+# Methods and what they take
+
+
+def test_the_table_of_methods_has_them_all():
+    rows = table(section(WIRE, "## Methods"), "method")
+    assert [code(name)[0] for name, *_ in rows] == list(METHODS)
+    for name, arguments, _ in rows:
+        names = [each.rstrip("?") for each in re.findall(r"[a-z]+\??", code(arguments)[0])]
+        assert names == list(kind(code(name)[0]).__struct_fields__)
+
+
+def kind(method):
+    """The type of a method's parameters."""
+    return METHODS[method].decode.__self__.type
+
+
+def parameters(method):
+    """The names of a method's parameters: ``id`` and ``options.at``."""
+    for field in inspect.type_info(kind(method)).fields:
+        types = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
+        inner = [each.fields for each in types if isinstance(each, inspect.StructType)]
+        if inner and field.name != "id":
+            yield from (f"{field.name}.{each.name}" for each in inner[0])
+        else:
+            yield field.name
+
+
+def names(text, first):
+    return {code(row[0])[0] for row in table(text, first)}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_method_takes_what_its_table_says(method):
+    text = section(WIRE, f"### `{method}`")
+    said = set() if "No parameters." in text else names(text, "parameter")
+    if "[filters](#filters)" in text:
+        said |= names(section(WIRE, "### Filters"), "filter")
+    assert said == set(parameters(method)), method
+
+
+def test_a_count_is_grouped_by_what_its_table_says():
+    ((_, _, said),) = table(section(WIRE, "### `count_sessions`"), "parameter")
+    assert tuple(code(said)) == params.GroupField.__args__
+
+
+# The session
+
+
+def test_a_session_has_the_fields_of_the_table():
+    assert [code(row[0])[0] for row in table(section(WIRE, "## The session"), "field")] == list(
+        Session.__struct_fields__
+    )
+
+
+def test_the_states_and_their_ways():
+    rows = table(section(WIRE, "### States"), "from")
+    said = {code(state)[0]: set(code(ways)) for state, ways in rows}
+    assert said == {state: {wanted for wanted in STATES if TRANSITIONS[state][wanted] is CHANGE} for state in STATES}
+
+
+def test_the_reasons_of_an_end():
+    rows = table(section(WIRE, "### The end"), "`end_reason`")
+    assert {name for row in rows if row[1] == "gateway" for name in code(row[0])} == set(tally.GATEWAY_REASONS)
+    assert {name for row in rows if row[1] == "service only" for name in code(row[0])} == params.SERVICE_REASONS
+
+
+@pytest.mark.parametrize(("name", "first"), [("docs/wire.md", "timeout"), ("README.md", "timeout")])
+def test_the_timeouts_are_the_defaults(name, first):
+    said = {code(row[0])[0]: float(row[1].removesuffix(" s").replace(",", "")) for row in table(page(name), first)}
+    assert said == msgspec.structs.asdict(Settings().timeouts)
+    assert list(said) == list(Timeouts.__struct_fields__)
+
+
+# Errors and limits
+
+
+def test_the_codes_are_those_of_the_table():
+    said = {code(row[0])[0]: row[1] for row in table(section(WIRE, "## Errors"), "code")}
+    assert said == {name: str(int(error.caller_at_fault)) for name, error in BY_CODE.items()}
+    assert f"at most {MAX_ADDRESSED}" in section(WIRE, "## Errors")
+
+
+def test_the_limits_are_those_of_the_tables():
+    _, *tables = re.split(r"^\| limit .*$", section(WIRE, "## Limits"), flags=re.MULTILINE)
+    inside, frame, client = map(numbers, tables)
+    short = next(meta.max_length for meta in params.ShortName.__metadata__)
+    assert inside == {
+        "string": [params.MAX_STRING_BYTES],
+        "`type`, `reason`": [short],
+        "metadata of a session": [params.MAX_METADATA_KEYS, params.MAX_METADATA_BYTES],
+        "page": [params.MAX_PAGE],
+        "groups of a count": [MAX_GROUPS],
+        "live sessions": [Settings().max_sessions],
+    }
+    limits = Limits()
+    assert frame == {
+        "frame": [codec.MAX_FRAME],
+        "nesting": [codec.MAX_DEPTH],
+        "array": [codec.MAX_ARRAY],
+        "map": [codec.MAX_MAP],
+        "time from the first byte of a frame to its last": [limits.frame_timeout],
+    }
+    assert client == {
+        "connections": [limits.max_connections],
+        "requests of a connection whose answers are pending": [limits.max_in_flight],
+        "unread answers of a connection": [limits.write_buffer >> 20],
+        "time that takes": [limits.write_timeout],
+    }
+
+
+def numbers(part):
+    """The numbers in the second cell of each row, where there are some, by the first cell."""
+    rows = (line.split("|")[1:3] for line in part.splitlines() if line.startswith("| "))
+    found = {name.strip(): re.findall(r"(?<![\w-])\d[\d,]*", said) for name, said in rows}
+    return {name: [int(each.replace(",", "")) for each in said] for name, said in found.items() if said}

@@ -1,0 +1,15 @@
+"""The service as strangers meet it: a process."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+from processes import SERVE, process
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Start ``sessiond serve`` with some options; whatever still runs at the end is killed."""
+    with ExitStack() as stack:
+        yield lambda *options: stack.enter_context(process(tmp_path / "service.log", *SERVE, *options))
