@@ -33,7 +33,7 @@ def end_result(record: Session) -> Ended:
 class EndedSession(msgspec.Struct, gc=False):
     """What is left of a session: its last record. Answers what a session actor answers, without being one.
 
-    The record is kept as bytes, since hardly any is ever read again. That takes a third of the memory, and the objects
+    The record is kept as bytes, since hardly any is ever read again. That takes half of the memory, and the objects
     of the record are free for the next session at once, while they are still in the processor's cache, and not a
     minute later: some 100,000 ended sessions of 20 objects each would push everything else out of it.
     """

@@ -200,7 +200,7 @@ class Connection(asyncio.Protocol):
         """Hand the answers to the socket once the loop has read from every socket that was ready.
 
         A client that sleeps is woken by each write; several that are written to in a row are woken while the first is
-        still awake, which costs a third less in the kernel (Redis does the same).
+        still awake, which costs the kernel less (Redis does the same).
         """
         if self._flush_since is None:
             self._flush_since = arrived
