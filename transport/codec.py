@@ -22,12 +22,16 @@ from msgspec import Meta
 from sessiond.actors.errors import SessiondError
 
 __all__ = [
+    "MAX_CALLS",
     "MAX_FRAME",
     "Call",
     "Framer",
     "NotAFrameError",
     "Notification",
     "decode",
+    "decode_call",
+    "decode_calls",
+    "encode_call",
     "encode_error",
     "encode_result",
     "inspect",
@@ -38,6 +42,8 @@ MAX_ARRAY = 256
 MAX_MAP = 64
 MAX_DEPTH = 8
 MAX_MSGID = 2**32 - 1
+MAX_CALLS = 256
+"""The requests that ``decode_calls`` takes at once."""
 
 REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
 
@@ -89,6 +95,9 @@ class _BinaryNotification(msgspec.Struct, array_like=True, forbid_unknown_fields
 
 decode_call = msgspec.msgpack.Decoder(Call).decode
 """The fast way, for what is exactly one request; raises anything for whatever is not. See ``decode``."""
+_decode_array_of_calls = msgspec.msgpack.Decoder(list[Call]).decode
+_ARRAY_HEADERS = tuple(b"\xdc" + count.to_bytes(2, "big") for count in range(MAX_CALLS + 1))
+_CALL_BEGINS = b"\x94\x00"
 _decode_notification = msgspec.msgpack.Decoder(Notification).decode
 _decode_binary_call = msgspec.msgpack.Decoder(_BinaryCall).decode
 _decode_binary_notification = msgspec.msgpack.Decoder(_BinaryNotification).decode
@@ -100,6 +109,15 @@ _ATTEMPTS: tuple[Callable[[bytes], Call | Notification], ...] = (
     lambda frame: _decode_binary_call(frame).as_text(),
     lambda frame: _decode_binary_notification(frame).as_text(),
 )
+
+
+def decode_calls(data: bytes) -> list[Call]:
+    """The fast way, for what is nothing but whole requests; raises anything for whatever is not, see ``decode``.
+
+    With a header before them they are an array, which is decoded in one call. Their number is guessed by what each
+    begins with; the decoder refuses a wrong guess.
+    """
+    return _decode_array_of_calls(_ARRAY_HEADERS[data.count(_CALL_BEGINS)] + data)
 
 
 def decode(frame: bytes) -> Call | Notification | None:
@@ -171,6 +189,11 @@ def _children(value: list[Any] | _Map) -> Iterator[object]:
         for key, item in value:
             yield key
             yield item
+
+
+def encode_call(call: Call) -> bytes:
+    """The frame that ``call`` was decoded from, or one that says the same."""
+    return _encode(call)
 
 
 def encode_result(msgid: int, result: object) -> bytes:

@@ -11,15 +11,15 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
-from sessiond.transport.codec import Call, Framer, NotAFrameError, decode_call
-from sessiond.transport.responder import Responder
+from sessiond.transport.codec import MAX_CALLS, Call, Framer, NotAFrameError, decode_call, decode_calls
+from sessiond.transport.responder import BIG_ANSWER, Responder
 
 if TYPE_CHECKING:
     from sessiond.transport.server import FrontEnd
 
 __all__ = ["Connection"]
 
-BATCH_REQUESTS = 256
+BATCH_REQUESTS = MAX_CALLS
 BATCH_SECONDS = 0.001
 """After so many requests of one connection, or after so long with requests that are more work than most, the loop
 looks after the others."""
@@ -34,14 +34,16 @@ class Connection(asyncio.Protocol):
     def __init__(self, front_end: FrontEnd) -> None:
         """Serve a client of ``front_end``."""
         self._front_end = front_end
-        self._clock = front_end.clock
+        self._round = front_end.round
         self._limits = front_end.limits
         self._loop = front_end.loop
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # there is one once connected
         self._framer = Framer()
-        self._frames: Iterator[bytes] = iter(())
-        """Frames that were cut off and wait for their turn."""
-        self._responder = Responder(front_end.registry, front_end.observed, front_end.crashed, self._completed)
+        self._requests: Iterator[Call | bytes] = iter(())
+        """Requests that wait for their turn, decoded or as frames."""
+        self._responder = Responder(
+            front_end.registry, front_end.observed, front_end.round, front_end.crashed, self._completed
+        )
         self._is_writable = True
         self._is_reading = True
         self._is_behind = False
@@ -54,8 +56,6 @@ class Connection(asyncio.Protocol):
         self._has_ended = False
         """Whether the client has sent the end of its stream."""
         self._is_finished = False
-        self._flush_since: float | None = None
-        """When the oldest request came whose answer waits to be written."""
         self._is_closed = False
         self._timed_frame = -1
         self._frame_due = 0.0
@@ -75,17 +75,18 @@ class Connection(asyncio.Protocol):
         """See ``asyncio.Protocol``."""
         if self._owed is not None and not (data := self._still_owed(data)):
             return
-        if not self._is_behind and not self._framer.waiting:
-            try:
-                call = decode_call(data)
-            except Exception:  # noqa: BLE001, S110  (not exactly one request: the framer sees what it is)
-                pass
-            else:
-                self._answer_one(call, data)
-                return
-        self._framer.feed(data)
-        if not self._is_behind:
+        if self._is_behind or self._framer.waiting:
+            self._framer.feed(data)
+            if not self._is_behind:
+                self._work()
+            return
+        try:
+            call = decode_call(data)
+        except Exception:  # noqa: BLE001  (not exactly one request)
+            self._take_in(data)
             self._work()
+        else:
+            self._answer_one(call)
 
     def pause_writing(self) -> None:
         """See ``asyncio.Protocol``: the client does not read its answers."""
@@ -109,8 +110,6 @@ class Connection(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         self._front_end.left(self)
-        if self._flush_since is not None:
-            self._responder.observe(time.monotonic() - self._flush_since)
         self._responder.abandon()
         del self._responder  # it holds this connection: what is not taken apart may never be collected
 
@@ -134,18 +133,24 @@ class Connection(asyncio.Protocol):
 
     # The work
 
-    def _answer_one(self, call: Call, frame: bytes) -> None:
-        """Answer the only request that a read brought: what a client that does not pipeline sends."""
-        arrived = self._clock.hold().monotonic
+    def _take_in(self, data: bytes) -> None:
+        """Take in more than one request, or less, when nothing waits."""
         try:
-            self._responder.answer_call(call, frame, arrived)
+            self._requests = iter(decode_calls(data))
+        except Exception:  # noqa: BLE001  (not whole requests and nothing else: the framer sees what it is)
+            self._framer.feed(data)
+
+    def _answer_one(self, call: Call) -> None:
+        """Answer the only request that a read brought: what a client that does not pipeline sends."""
+        if not self._round.is_open:
+            self._round.begin()
+        self._round.unflushed.append(self)
+        try:
+            size = self._responder.answer_call(call)
         except NotAFrameError as error:
             self._give_up("not_a_frame", error)
             return
-        finally:
-            self._clock.release()
-        self._flush_soon(arrived)
-        if self._is_limited():
+        if size > BIG_ANSWER and self._is_limited():
             self._regulate(is_exhausted=False)
 
     def _work(self) -> None:
@@ -153,73 +158,56 @@ class Connection(asyncio.Protocol):
         self._is_scheduled = False
         if self._is_closed:
             return
-        arrived = self._clock.hold().monotonic
+        if not self._round.is_open:
+            self._round.begin()
+        self._round.unflushed.append(self)
         try:
-            is_exhausted = self._answer_frames(arrived)
+            is_exhausted = self._answer_frames()
         except NotAFrameError as error:
-            self._flush(arrived)
+            self.flush()
             self._give_up("not_a_frame", error)
             return
-        finally:
-            self._clock.release()
-        self._flush_soon(arrived)
         self._regulate(is_exhausted=is_exhausted)
 
-    def _answer_frames(self, arrived: float) -> bool:
+    def _answer_frames(self) -> bool:
         """Answer whole frames, a batch at most, until a limit is reached; whether none is left."""
-        if not self._answer_until_limited(arrived):
+        if not self._answer_until_limited():
             return False
         frames = self._framer.cut(BATCH_REQUESTS)
-        self._frames = iter(frames)
-        return self._answer_until_limited(arrived) and len(frames) < BATCH_REQUESTS and not self._framer.is_faulty
+        self._requests = iter(frames)
+        return self._answer_until_limited() and len(frames) < BATCH_REQUESTS and not self._framer.is_faulty
 
-    def _answer_until_limited(self, arrived: float) -> bool:
+    def _answer_until_limited(self) -> bool:
         """Answer the frames that were cut off; whether all are."""
         until = time.monotonic() + BATCH_SECONDS
         while not self._is_limited():
-            if self._responder.answer_frames(self._frames, arrived):
+            if self._responder.answer_all(self._requests):
                 return True
-            self._flush(arrived)
+            self.flush()
             if time.monotonic() > until:
                 break
         return False
 
     def _is_limited(self) -> bool:
         """Whether the client has to read its answers, or wait for some, before more of its requests are looked at."""
-        return not self._is_writable or self._responder.in_flight >= self._limits.max_in_flight
+        return not self._is_writable or len(self._responder.pending) >= self._limits.max_in_flight
 
-    def _completed(self, arrived: float) -> None:
+    def _completed(self) -> None:
         """A pending answer has come."""
         if self._is_closed:
             return
-        self._flush(arrived)
+        self.flush()
         if self._is_behind or self._is_last:
             self._work_later()
 
-    def _flush_soon(self, arrived: float) -> None:
-        """Hand the answers to the socket once the loop has read from every socket that was ready.
-
-        A client that sleeps is woken by each write; several that are written to in a row are woken while the first is
-        still awake, which costs the kernel less (Redis does the same).
-        """
-        if self._flush_since is None:
-            self._flush_since = arrived
-            self._front_end.flush_soon(self)
-
     def flush(self) -> None:
-        """Hand the answers to the socket that wait for it."""
-        if self._flush_since is not None and not self._is_closed:
-            self._flush(self._flush_since)
-
-    def _flush(self, arrived: float) -> None:
         """Hand the answers to the socket in one piece."""
-        self._flush_since = None
+        if self._is_closed:
+            return
         answers = self._responder.answers
         if answers:
             self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
             answers.clear()
-        if self._responder.answered:
-            self._responder.observe(time.monotonic() - arrived)
 
     # Flow
 
@@ -231,7 +219,7 @@ class Connection(asyncio.Protocol):
             if not self._is_limited():
                 self._work_later()
         elif self._is_last:
-            if not self._responder.in_flight:
+            if not self._responder.pending:
                 self._finish()
         else:
             self._set_reading(True)
@@ -288,7 +276,7 @@ class Connection(asyncio.Protocol):
     def _give_up(self, reason: str, text: object) -> None:
         """Answer what came before and close, since nothing that comes now can be made sense of."""
         self._front_end.closing(self._transport.get_extra_info("peername"), reason, text)
-        self._frames = iter(())
+        self._requests = iter(())
         self._framer = Framer()
         self._last_come(0)
 

@@ -17,7 +17,7 @@ from sessiond.transport.codec import MAX_FRAME, NotAFrameError, inspect
 __all__ = ["METHODS", "SMALL", "Method"]
 
 SMALL = p.MAX_STRING_BYTES
-"""No string of a frame of at most so many bytes can be too long, nor all of its metadata together."""
+"""No string of parameters of at most so many bytes can be too long, nor all of their metadata together."""
 
 
 class Positional(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False, frozen=True):
@@ -84,7 +84,7 @@ class Method(Generic[P]):
         self.is_slow = is_slow
         self._arguments = kind.__struct_fields__
         self.decode = msgspec.msgpack.Decoder(kind).decode
-        """The fast way, good for frames of at most ``SMALL`` bytes; raises anything for what ``examine`` is to see."""
+        """The fast way, good for at most ``SMALL`` bytes; raises anything for what ``examine`` is to see."""
         self.run = run
 
     def examine(self, params: msgspec.Raw, frame: bytes) -> P:

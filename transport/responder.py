@@ -16,12 +16,14 @@ from sessiond.transport.codec import (
     Notification,
     decode,
     decode_call,
+    encode_call,
     encode_error,
     encode_result,
     inspect,
 )
 from sessiond.transport.methods import METHODS, SMALL
 from sessiond.transport.observed import MethodTally, Observed, observe
+from sessiond.transport.round import Round
 
 if TYPE_CHECKING:
     from sessiond.actors.registry import RegistryActor
@@ -46,18 +48,21 @@ class Responder:
         self,
         registry: RegistryActor,
         observed: Observed,
+        loop_round: Round,
         crashed: Callable[[BaseException], Internal],
-        completed: Callable[[float], None],
+        completed: Callable[[], None],
     ) -> None:
         """Answer from ``registry``.
 
         Args:
             registry: whose dispatcher's turn the caller of ``answer`` holds.
             observed: counts the requests.
+            loop_round: whoever has requests answered has begun it.
             crashed: told of exceptions that are nobody's error.
-            completed: called when a pending answer has come and is collected, with the time of its request.
+            completed: called when a pending answer has come and is collected.
         """
         self._registry = registry
+        self._round = loop_round
         self._crashed = crashed
         self._completed = completed
         self._tallies = observed.methods
@@ -68,69 +73,70 @@ class Responder:
         }
         self.answers: list[bytes] = []
         """Answers to be written, in order; whoever writes them clears the list."""
-        self.answered: list[MethodTally] = []
-        """The tallies of the requests answered meanwhile."""
-        self.failed: list[tuple[MethodTally, str]] = []
-        """Those of them whose answer is an error, and its code."""
-        self._pending: set[Pending[Any]] = set()
+        self.pending: set[Pending[Any]] = set()
+        """The answers that are still to come; only to be read."""
 
-    def answer_frames(self, frames: Iterator[bytes], arrived: float) -> bool:
-        """Answer the requests in whole frames that came at ``arrived``, one after another; whether none is left.
+    def answer_all(self, requests: Iterator[Call | bytes]) -> bool:
+        """Answer requests, decoded or as whole frames, one after another; whether none is left.
 
         Stops after a request that was more work than most: the caller then looks at the clock and at its limits.
 
         Raises:
-            NotAFrameError: one holds neither a request nor anything else that this protocol knows.
+            NotAFrameError: one is neither a request nor anything else that this protocol knows.
         """
-        for frame in frames:
-            try:
-                call = decode_call(frame)
-            except Exception:  # noqa: BLE001  (whatever it is, it is looked at again with care)
-                self._answer_odd(frame, arrived)
-                return False
-            if self.answer_call(call, frame, arrived) > BIG_ANSWER:
+        for each in requests:
+            size = self.answer_call(each) if isinstance(each, Call) else self._answer_frame(each)
+            if size > BIG_ANSWER:
                 return False
         return True
 
-    def answer_call(self, call: Call, frame: bytes, arrived: float) -> int:
-        """Answer a request that has been decoded from ``frame``; the size of the answer, or ``SLOW``.
+    def _answer_frame(self, frame: bytes) -> int:
+        try:
+            call = decode_call(frame)
+        except Exception:  # noqa: BLE001  (whatever it is, it is looked at again with care)
+            return self._answer_odd(frame)
+        return self.answer_call(call)
 
-        The path of almost every request.
+    def answer_call(self, call: Call) -> int:
+        """Answer a request; the size of the answer, or ``SLOW``. The path of almost every request.
+
+        Raises:
+            NotAFrameError: its parameters are none.
         """
         try:
             decode_params, run, tally = self._routes[call.method]
             params = decode_params(call.params)
         except Exception:  # noqa: BLE001
-            return self._answer_odd(frame, arrived)
-        if len(frame) > SMALL:
-            return self._answer_odd(frame, arrived)
+            return self._answer_odd(encode_call(call))
+        if len(call.params) > SMALL:
+            return self._answer_odd(encode_call(call))
         try:
             result = run(self._registry, params)
             if result.__class__ is Pending:
-                return self._defer(result, call.msgid, tally, arrived)
+                return self._defer(result, call.msgid, tally)
             answer = encode_result(call.msgid, result)
         except BaseException as error:  # noqa: BLE001  (a fault of ours is the answer to this request and no more)
-            return self._fail(call.msgid, error, tally)
+            return self._collect(tally, *self._failure(call.msgid, error))
         self.answers.append(answer)
-        self.answered.append(tally)
+        self._round.answered.append(tally)
         return len(answer)
 
     # With care: whatever is not a plain request with proper parameters
 
-    def _answer_odd(self, frame: bytes, arrived: float) -> int:
+    def _answer_odd(self, frame: bytes) -> int:
         call = decode(frame)
         if call is None:
-            return 0
+            return SLOW
         tally = self._tallies[call.method if call.method in METHODS else Observed.UNKNOWN]
         try:
             result = self._call(call, frame)
         except NotAFrameError:
             raise
         except BaseException as error:  # noqa: BLE001
-            return self._fail(call.msgid, error, tally)
+            return self._collect(tally, *self._failure(call.msgid, error))
         if isinstance(result, Pending):
-            return self._defer(result, call.msgid, tally, arrived)
-        self._succeed(call.msgid, result, tally)
+            return self._defer(result, call.msgid, tally)
+        self._collect(tally, *self._success(call.msgid, result))
         return SLOW
 
     def _call(self, call: Call | Notification, frame: bytes) -> object:
@@ -141,59 +147,49 @@ class Responder:
             raise NotAFrameError("the parameters are no array")
         raise UnknownMethod(f"No method {call.method[:80]!r}", method=call.method[:80])
 
-    def _succeed(self, msgid: int | None, result: object, tally: MethodTally) -> int:
+    def _success(self, msgid: int | None, result: object) -> tuple[bytes, str | None]:
+        """The answer, empty if none is wanted, and its error code: it may fail to be encoded."""
         try:
-            answer = None if msgid is None else encode_result(msgid, result)
+            return b"" if msgid is None else encode_result(msgid, result), None
         except Exception as error:  # noqa: BLE001
-            return self._fail(msgid, error, tally)
-        return self._collect(answer, tally)
+            return self._failure(msgid, error)
 
-    def _fail(self, msgid: int | None, error: BaseException, tally: MethodTally) -> int:
+    def _failure(self, msgid: int | None, error: BaseException) -> tuple[bytes, str]:
+        """The answer, empty if none is wanted, and its error code."""
         known = error if isinstance(error, SessiondError) else self._crashed(error)
-        self.failed.append((tally, known.code))
-        return self._collect(None if msgid is None else encode_error(msgid, known), tally)
+        return b"" if msgid is None else encode_error(msgid, known), known.code
 
-    def _collect(self, answer: bytes | None, tally: MethodTally) -> int:
-        self.answered.append(tally)
-        if answer is None:
-            return 0
-        self.answers.append(answer)
+    def _collect(self, tally: MethodTally, answer: bytes, code: str | None) -> int:
+        """Take in the answer to a request of this round; its size."""
+        self._round.answered.append(tally)
+        if code is not None:
+            self._round.failed.append((tally, code))
+        if answer:
+            self.answers.append(answer)
         return len(answer)
-
-    def observe(self, seconds: float) -> None:
-        """Count the requests that were answered since the last time, ``seconds`` after they came."""
-        observe(self.answered, seconds)
-        self.answered.clear()
-        if self.failed:
-            for tally, code in self.failed:
-                tally.errors[code] += 1
-            self.failed.clear()
 
     # Pending answers
 
-    @property
-    def in_flight(self) -> int:
-        """Requests whose answers are pending."""
-        return len(self._pending)
-
     def abandon(self) -> None:
         """The client is gone: nobody needs to work on its answers."""
-        for pending in self._pending:
+        for pending in self.pending:
             pending.is_abandoned = True
 
-    def _defer(self, pending: Pending[Any], msgid: int | None, tally: MethodTally, arrived: float) -> int:
+    def _defer(self, pending: Pending[Any], msgid: int | None, tally: MethodTally) -> int:
+        arrived = self._round.arrived
+
         def complete(result: object, error: BaseException | None) -> None:
-            self._pending.discard(pending)
+            self.pending.discard(pending)
             if isinstance(error, pykka.ActorDeadError):  # the actor stopped before it came to this request
                 error = Unavailable("The service is stopping")
-            if error is None:
-                self._succeed(msgid, result, tally)
-            else:
-                self._fail(msgid, error, tally)
-            self._completed(arrived)
-            if self.answered:  # nobody flushed: the connection has closed meanwhile
-                self.observe(time.monotonic() - arrived)
+            answer, code = self._success(msgid, result) if error is None else self._failure(msgid, error)
+            observe([tally], time.monotonic() - arrived)
+            if code is not None:
+                tally.errors[code] += 1
+            if answer:
+                self.answers.append(answer)
+            self._completed()
 
-        self._pending.add(pending)
+        self.pending.add(pending)
         pending.then(complete)
         return SLOW

@@ -13,6 +13,7 @@ from sessiond.actors.supervision import LogRate
 from sessiond.transport.connection import LINGER, Connection
 from sessiond.transport.methods import METHODS
 from sessiond.transport.observed import Observed
+from sessiond.transport.round import Round
 
 if TYPE_CHECKING:
     from sessiond.actors.context import Context
@@ -51,10 +52,9 @@ class FrontEnd(ServiceActor):
         self.registry = registry
         self.limits = limits
         self.loop = loop
-        self.clock = context.clock
+        self.round = Round(context.clock, loop.call_soon)
         self.observed = Observed(METHODS)
         self._log_rate = LogRate()
-        self._unflushed: list[Connection] = []
         self._connections: set[Connection] = set()
         self._all_gone = asyncio.Event()
         self._server: asyncio.Server | None = None
@@ -109,17 +109,6 @@ class FrontEnd(ServiceActor):
         self.observed.connections = len(self._connections)
         if not self._connections:
             self._all_gone.set()
-
-    def flush_soon(self, connection: Connection) -> None:
-        """Have ``connection`` flush when the loop is through with what was ready."""
-        self._unflushed.append(connection)
-        if len(self._unflushed) == 1:
-            self.loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        unflushed, self._unflushed = self._unflushed, []
-        for connection in unflushed:
-            connection.flush()
 
     def closing(self, peer: object, reason: str, text: object = "") -> None:
         """A connection is being closed by this side."""

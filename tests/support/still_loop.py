@@ -18,6 +18,7 @@ from sessiond.actors.future import Pending
 from sessiond.transport.connection import Connection
 from sessiond.transport.methods import METHODS
 from sessiond.transport.observed import Observed
+from sessiond.transport.round import Round
 from sessiond.transport.settings import Limits
 
 __all__ = ["StillLoop", "connected"]
@@ -207,7 +208,8 @@ class Connected:
 
     def __init__(self, **limits: Any) -> None:
         self.loop = StillLoop()
-        self.clock = TurnClock(ManualClock())
+        self._ends: list[Callable[[], object]] = []
+        self.round = Round(TurnClock(ManualClock()), self._ends.append)
         self.limits = Limits(**limits)
         self.registry = StillRegistry()
         self.observed = Observed(METHODS)
@@ -217,16 +219,13 @@ class Connected:
         self.socket = StillSocket(self.loop)
         self.connection = self.socket.protocol = Connection(self)
         self.connection.connection_made(self.socket)
-        self.loop.after_turn = self.connection.flush
+        self.loop.after_turn = self.end_round
 
     def joined(self, connection: Connection) -> None:
         self.is_joined = True
 
     def left(self, connection: Connection) -> None:
         self.is_joined = False
-
-    def flush_soon(self, connection: Connection) -> None:
-        """Nothing to do: everything is flushed after each step of the loop."""
 
     def closing(self, peer: object, reason: str, text: object = "") -> None:
         self.closed_for.append(reason)
@@ -239,7 +238,12 @@ class Connected:
         """Have bytes arrive, all in one read."""
         assert self.socket.is_reading
         self.connection.data_received(b"".join(pieces))
-        self.connection.flush()
+        self.end_round()
+
+    def end_round(self) -> None:
+        """A round ends with each step of the loop."""
+        while self._ends:
+            self._ends.pop()()
 
     @property
     def answers(self) -> list[Any]:

@@ -15,11 +15,15 @@ from plain_msgpack import Refused, Unfinished, parse
 
 from sessiond.actors.errors import Internal, InvalidRequest, VersionConflict
 from sessiond.transport.codec import (
+    MAX_CALLS,
     MAX_FRAME,
     Call,
     NotAFrameError,
     Notification,
     decode,
+    decode_call,
+    decode_calls,
+    encode_call,
     encode_error,
     encode_result,
     inspect,
@@ -266,3 +270,53 @@ def test_a_result_is_a_response():
 )  # fmt: skip
 def test_an_error_says_whose_fault_it_is(error, expected):
     assert msgpack.unpackb(encode_error(5, error)) == [1, 5, expected, None]
+
+
+# Many requests at once
+
+
+REQUESTS = st.tuples(st.just(0), st.integers(0, 2**32 - 1), st.text(max_size=10), st.lists(VALUES, max_size=4))
+
+
+def parsed(call: Call) -> tuple[int, str, bytes]:
+    return call.msgid, call.method, bytes(call.params)
+
+
+@given(st.lists(packed(REQUESTS), min_size=1, max_size=20))
+@example([pack([0, 1, "ping", []])] * MAX_CALLS)
+def test_what_is_decoded_at_once_is_what_is_decoded_one_by_one(frames):
+    try:
+        calls = decode_calls(b"".join(frames))
+    except (ValueError, IndexError):
+        return  # the guess was wrong, or something in one of them: the framer sees to it, frame by frame
+    assert list(map(parsed, calls)) == [parsed(decode_call(frame)) for frame in frames]
+
+
+@pytest.mark.parametrize("count", [1, 2, 15, 16, MAX_CALLS])
+def test_whole_requests_are_decoded_at_once(count):
+    calls = decode_calls(b"".join(pack([0, number, "ping", [number]]) for number in range(count)))
+    assert [call.msgid for call in calls] == [*range(count)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pack([0, 1, "ping", []]) * (MAX_CALLS + 1),
+        pack([0, 1, "ping", []]) + pack([0, 2, "ping", []])[:-1],
+        pack([0, 1, "ping", []]) + pack([2, "ping", []]),
+        pack([0, 1, "ping", ["\x00"]]) + pack([0, 1, "ping", [b"\x94\x00"]]),
+    ],
+    ids=["too many", "the last unfinished", "a notification", "a wrong guess"],
+)
+def test_anything_but_whole_requests_is_refused_at_once(data):
+    with pytest.raises((ValueError, IndexError)):
+        decode_calls(data)
+
+
+@given(packed(REQUESTS))
+def test_a_decoded_request_can_be_had_as_a_frame_again(frame):
+    try:
+        call = decode_call(frame)
+    except ValueError:
+        return
+    assert parsed(decode_call(encode_call(call))) == parsed(call)

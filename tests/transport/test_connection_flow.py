@@ -76,6 +76,11 @@ def test_requests_are_done_in_the_order_they_came(connection):
     assert connection.answers == [*range(1000)]
 
 
+def test_a_request_that_holds_the_beginning_of_another_is_one_request(connection):
+    connection.receive(request(1, "ping"), request(2, "get_session", b"\x94\x00\x01\xa4ping\x90"), request(3, "ping"))
+    assert connection.answers == [1, 2, 3]
+
+
 def test_one_read_is_worked_off_in_batches(connection):
     """Between them the loop comes round to other connections, and meanwhile no more is read of this one."""
     connection.receive(pings(*range(2 * BATCH_REQUESTS + 10)))
@@ -433,7 +438,7 @@ def test_a_failed_request_is_counted_as_answered_and_as_failed_at_the_same_momen
     tally = connection.observed.methods["ping"]
     connection.connection.data_received(request(1, "ping", "too", "much"))
     assert (sum(tally.buckets), sum(tally.errors.values())) == (0, 0)
-    connection.connection.flush()
+    connection.end_round()
     assert (sum(tally.buckets), sum(tally.errors.values())) == (1, 1)
 
 
@@ -444,6 +449,7 @@ def test_what_was_answered_is_counted_though_the_client_is_gone(limited):
     gone.receive(gets(2))
     gone.connection.data_received(request(3, "ping"))
     gone.connection.connection_lost(None)
+    gone.end_round()
     assert gone.registry.pending[0].is_abandoned
     assert sum(gone.observed.methods["ping"].buckets) == 2
     gone.registry.pending[0].set("late")

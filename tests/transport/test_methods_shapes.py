@@ -10,14 +10,17 @@ import msgpack
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from manual_clock import ManualClock
 from packing import POISONS, Raw, packed
 from plain_msgpack import Refused, Unfinished, parse
 from shapes import FIELDS, GROUPS, METHODS, STATES
 
+from sessiond.actors.clock import TurnClock
 from sessiond.transport import methods
 from sessiond.transport.codec import NotAFrameError
 from sessiond.transport.observed import Observed
 from sessiond.transport.responder import Responder
+from sessiond.transport.round import Round
 
 
 class Yes:
@@ -44,13 +47,15 @@ def never(*_: object) -> None:
 def outcome(frame: bytes) -> str:
     """What a server makes of a frame: ``ok``, an error code, or ``closed``."""
     observed = Observed(methods.METHODS)
-    responder = Responder(Yes(), observed, never, never)
+    this = Round(TurnClock(ManualClock()), lambda _: None)
+    this.begin()
+    responder = Responder(Yes(), observed, this, never, never)
     try:
-        responder.answer_frames(iter([frame]), 0.0)
+        responder.answer_all(iter([frame]))
     except NotAFrameError:
         assert not responder.answers
         return "closed"
-    codes = [code for _, code in responder.failed] or ["ok" for _ in responder.answered]
+    codes = [code for _, code in this.failed] or ["ok" for _ in this.answered]
     assert len(codes) <= 1
     answers = list(map(msgpack.unpackb, responder.answers))
     is_request = parse(frame)[0][0] == 0
