@@ -95,7 +95,7 @@ class SessionActor(GuardedActor):
         self._origin = origin
         self._touched = touched
         self._request = request
-        self._file()
+        self._file(context.clock.read())
 
     # Messages
 
@@ -165,7 +165,7 @@ class SessionActor(GuardedActor):
         if new is not old:
             self.record, self._timeouts = new, timeouts
             self._context.directory.changed(self.seq, old, new)
-        self._file()
+        self._file(now)
         return Updated(self.record.version)
 
     def update_metadata(self, metadata: Mapping[str, Scalar | None], *, if_version: int | None = None) -> Updated:
@@ -254,7 +254,7 @@ class SessionActor(GuardedActor):
         answered_at = cast("float", new.answered_at)
         self._origin = now if answered_at == now.wall else now.earlier(answered_at)
         self._context.tally.count_answered(new)
-        self._file()
+        self._file(now)
 
     def _end_by_service(self, reason: str, ended_by: str) -> None:
         """End without having been asked for it by a gateway; that is no activity."""
@@ -279,19 +279,21 @@ class SessionActor(GuardedActor):
         }
         return msgspec.structs.replace(self._timeouts, **given) if given else self._timeouts
 
-    def _file(self) -> None:
+    def _file(self, now: Instant) -> None:
         """See to it that the reaper looks at this session in time: at most a tick late; early does no harm."""
-        deadline = self.deadline()
+        deadline = next_deadline(self.record.state, self._timeouts, self._origin, self._touched)
         if deadline is None:
             return
-        due = min(deadline.monotonic, self._context.clock.read().monotonic + HORIZON)
+        due, latest = deadline.start.monotonic + deadline.seconds, now.monotonic + HORIZON
+        if due > latest:  # noqa: PLR1730  (half the time of min())
+            due = latest
         if due < (self._filed - 1) * TICK:
             self._filed = self._context.wheel.add(self.seq, due)
 
     def _file_again(self) -> None:
         """The same when the reaper has just looked, and holds no entry of this session any more."""
         self._filed = math.inf
-        self._file()
+        self._file(self._context.clock.read())
 
     # As an actor
 

@@ -24,6 +24,7 @@ from sessiond.actors.errors import SessiondError
 __all__ = [
     "MAX_CALLS",
     "MAX_FRAME",
+    "RESPONSE",
     "Call",
     "Framer",
     "NotAFrameError",
@@ -31,6 +32,7 @@ __all__ = [
     "decode",
     "decode_call",
     "decode_calls",
+    "encode",
     "encode_call",
     "encode_error",
     "encode_result",
@@ -101,7 +103,7 @@ _CALL_BEGINS = b"\x94\x00"
 _decode_notification = msgspec.msgpack.Decoder(Notification).decode
 _decode_binary_call = msgspec.msgpack.Decoder(_BinaryCall).decode
 _decode_binary_notification = msgspec.msgpack.Decoder(_BinaryNotification).decode
-_encode = msgspec.msgpack.Encoder().encode
+encode = msgspec.msgpack.Encoder().encode
 
 _ATTEMPTS: tuple[Callable[[bytes], Call | Notification], ...] = (
     decode_call,
@@ -193,18 +195,18 @@ def _children(value: list[Any] | _Map) -> Iterator[object]:
 
 def encode_call(call: Call) -> bytes:
     """The frame that ``call`` was decoded from, or one that says the same."""
-    return _encode(call)
+    return encode(call)
 
 
 def encode_result(msgid: int, result: object) -> bytes:
     """The response to a call that succeeded."""
-    return _encode((RESPONSE, msgid, None, result))
+    return encode((RESPONSE, msgid, None, result))
 
 
 def encode_error(msgid: int, error: SessiondError) -> bytes:
     """The response to a call that failed: ``[fault, text, details]``."""
     fault = 1 if error.caller_at_fault else 0
-    return _encode((RESPONSE, msgid, (fault, error.text, {"code": error.code, **error.details}), None))
+    return encode((RESPONSE, msgid, (fault, error.text, {"code": error.code, **error.details}), None))
 
 
 class Framer:

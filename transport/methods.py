@@ -10,7 +10,7 @@ import msgspec
 from sessiond.actors import params as p
 from sessiond.actors.context import Known
 from sessiond.actors.errors import InvalidRequest, SessiondError
-from sessiond.actors.guard import perform
+from sessiond.actors.guard import Performer, perform
 from sessiond.actors.registry import RegistryActor
 from sessiond.transport.codec import MAX_FRAME, NotAFrameError, inspect
 
@@ -116,13 +116,17 @@ def _fields(decoded: Positional) -> dict[str, Any]:
     return fields
 
 
+def _take_turn(actor: Performer, operation: Callable[[Any, Any], object], call: Any) -> object:
+    return perform(actor, lambda itself: operation(itself, call))
+
+
 def _on_session(operation: Callable[[Known, Any], object]) -> Callable[[RegistryActor, Any], object]:
     """The method that runs ``operation`` as a turn of the session that the call names."""
 
     def run(registry: RegistryActor, call: Any) -> object:
         session = registry.sessions.get(call.id) or registry.find(call.id)
         if session._ref is not None:  # noqa: SLF001
-            return perform(session, lambda actor: operation(actor, call))
+            return _take_turn(session, operation, call)
         try:  # what ``perform`` does then, two calls nearer: it is the way of almost every request
             return operation(session, call)
         except SessiondError:
@@ -138,7 +142,7 @@ def _on_registry(operation: Callable[[RegistryActor, Any], object]) -> Callable[
 
     def run(registry: RegistryActor, call: Any) -> object:
         if not registry.mailbox.is_idle:
-            return perform(registry, lambda actor: operation(actor, call))
+            return _take_turn(registry, operation, call)
         try:  # as above
             return operation(registry, call)
         except SessiondError:

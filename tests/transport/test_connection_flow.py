@@ -7,6 +7,7 @@ from still_loop import connected
 from wire import notification, request
 
 from sessiond.transport.connection import BATCH_REQUESTS, LINGER
+from sessiond.transport.responder import ANSWERS_PER_WRITE
 
 
 @pytest.fixture
@@ -48,9 +49,16 @@ HALF = request(99, "ping")[:-1]
 
 
 def test_the_answers_to_what_came_in_one_read_are_written_in_one_piece(connection):
-    connection.receive(pings(*range(100)))
+    connection.receive(pings(*range(ANSWERS_PER_WRITE)))
     assert len(connection.socket.written) == 1
-    assert connection.answers == [*range(100)]
+    assert connection.answers == [*range(ANSWERS_PER_WRITE)]
+
+
+def test_the_answers_to_very_many_are_written_in_several(connection):
+    """So that the client works on the first of them meanwhile."""
+    connection.receive(pings(*range(3 * ANSWERS_PER_WRITE - 1)))
+    assert len(connection.socket.written) == 3
+    assert connection.answers == [*range(3 * ANSWERS_PER_WRITE - 1)]
 
 
 def test_a_request_is_answered_when_its_last_byte_has_come(connection):
