@@ -8,6 +8,7 @@ from typing import Generic, Protocol, TypeVar
 from sessiond.actors.bitmap import BIT, CHUNK_SHIFT, OFFSET_MASK, Bitmap, Words, offsets
 from sessiond.actors.index import FieldIndex, SteadyIndex, strict
 from sessiond.actors.record import Session
+from sessiond.actors.shards import SHARD_MASK, Shards
 from sessiond.actors.states import ENDED, STATES
 from sessiond.actors.table import SequenceTable
 
@@ -45,7 +46,7 @@ class Directory(Generic[E]):
 
     def __init__(self, metadata_keys: Iterable[str] = ()) -> None:
         """Index the fields of the contract and, beyond them, the metadata under ``metadata_keys``."""
-        self.by_id: dict[str, E] = {}
+        self.by_id: Shards[str, E] = Shards()
         """Every entry by its session's id; only to be read."""
         self.table: SequenceTable[E] = SequenceTable()
         """Every entry by its sequence number; only to be read."""
@@ -73,6 +74,11 @@ class Directory(Generic[E]):
         self.names: dict[str, str] = {}
         """The one copy of each string that many records hold, such as the name of a gateway: for ``setdefault``."""
         self._last_seq = 0
+        self._size = 0
+
+    def __len__(self) -> int:
+        """Sessions that are known, live or retained."""
+        return self._size
 
     def next_seq(self) -> int:
         """A sequence number for the next entry: from 1, ascending, never given twice."""
@@ -82,7 +88,8 @@ class Directory(Generic[E]):
     def add(self, entry: E) -> None:
         """Take in a session that was not known."""
         seq, record = entry.seq, entry.record
-        self.by_id[record.id] = entry
+        self.by_id.parts[hash(record.id) & SHARD_MASK][record.id] = entry
+        self._size += 1
         self.table.put(seq, entry)
         self.states[record.state].add(seq)
         if seq >> CHUNK_SHIFT != self._types.number:
@@ -123,7 +130,7 @@ class Directory(Generic[E]):
         in them, these would be several times as large, and every look-up as much slower.
         """
         seq = entry.seq
-        self.by_id[old.id] = entry
+        self.by_id.parts[hash(old.id) & SHARD_MASK][old.id] = entry
         self.table.swap(seq, entry)
         self.states[old.state].move(seq, self.states[ENDED])
         if old.caller is not None:
@@ -147,7 +154,8 @@ class Directory(Generic[E]):
 
     def forget(self, seq: int, session_id: str, external_id: str | None) -> None:
         """Let go of what is left of a session that has ended."""
-        del self.by_id[session_id]
+        del self.by_id.parts[hash(session_id) & SHARD_MASK][session_id]
+        self._size -= 1
         self.states[ENDED].discard(seq)
         if external_id is not None:
             self._external_ids.remove(external_id, seq)
@@ -201,7 +209,7 @@ class Directory(Generic[E]):
     @property
     def live_count(self) -> int:
         """Sessions that have not ended."""
-        return len(self.by_id) - self.retained_count
+        return self._size - self.retained_count
 
     @property
     def retained_count(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 
 from sessiond.actors.bitmap import Bitmap, Words
+from sessiond.actors.shards import SHARD_MASK, Shards
 
 __all__ = ["FieldIndex", "SteadyIndex", "strict"]
 
@@ -22,31 +23,33 @@ class FieldIndex(Mapping[Hashable, Bitmap]):
     __slots__ = ("_holders",)
 
     def __init__(self) -> None:
-        self._holders: dict[Hashable, int | tuple[int, ...] | Bitmap] = {}
+        self._holders: Shards[Hashable, int | tuple[int, ...] | Bitmap] = Shards()
 
     def add(self, value: Hashable, n: int) -> None:
         """Note that ``n``, which had no value yet, has ``value``."""
-        held = self._holders.setdefault(value, n)
+        part = self._holders.parts[hash(value) & SHARD_MASK]
+        held = part.setdefault(value, n)
         if held is n:
             return
-        if held.__class__ is Bitmap:
+        if isinstance(held, Bitmap):
             held.add(n)
         else:
             several = (held, n) if isinstance(held, int) else (*held, n)
-            self._holders[value] = several if len(several) <= FEW else Bitmap(several)
+            part[value] = several if len(several) <= FEW else Bitmap(several)
 
     def remove(self, value: Hashable, n: int) -> None:
         """Note that ``n``, which had ``value``, no longer has it; a value without holders is forgotten."""
-        held = self._holders[value]
-        if held.__class__ is Bitmap:
+        part = self._holders.parts[hash(value) & SHARD_MASK]
+        held = part.pop(value)
+        if isinstance(held, int):
+            return
+        if isinstance(held, Bitmap):
             held.discard(n)
-            if not held.chunks:
-                del self._holders[value]
-        elif isinstance(held, tuple):
-            left = tuple(other for other in held if other != n)
-            self._holders[value] = left if len(left) > 1 else left[0]
+            if held.chunks:
+                part[value] = held
         else:
-            del self._holders[value]
+            left = tuple(other for other in held if other != n)
+            part[value] = left if len(left) > 1 else left[0]
 
     def only(self, value: Hashable) -> int | None:
         """The one holder of ``value``; None if there is none, or several."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ReaperActor"]
 
-HASTE = 0.02
+HASTE = 0.005
 """Seconds between sweeps while there is a backlog: short, so that each sweep can be small."""
 LOOKS_PER_END = 8
 """A sweep looks at this many times the entries that it may end: a look costs an eighth of an end, or less."""

@@ -50,7 +50,7 @@ from sessiond.actors.states import ANSWERED
 from sessiond.actors.surveyor import SurveyorActor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from sessiond.actors.context import Context, Known
     from sessiond.actors.record import Scalar, Session
@@ -77,8 +77,8 @@ class RegistryActor(ServiceActor):
         super().__init__(context)
         self._session_class = session_class
         self._defaults = context.settings.timeouts
-        self.sessions: Mapping[str | Address, Known] = context.directory.by_id  # type: ignore[assignment]  # see find
-        """Every session by its id, for the quickest of looks; ``find`` also knows addresses and raises errors."""
+        self.sessions: Sequence[Mapping[str | Address, Known]] = context.directory.by_id.parts  # type: ignore[assignment]
+        """Every session by its id, for the quickest of looks (see ``Shards``); ``find`` knows addresses and errors."""
         self._most = context.settings.max_sessions
         self._ids = IdSource()
 
@@ -192,7 +192,7 @@ class RegistryActor(ServiceActor):
         if new.request_id is not None and (known := context.requests.find(new)) is not None:
             record = context.directory.by_id[known].record
             return Created(record.id, record.version, record.state, False)
-        if len(context.directory.by_id) >= self._most and context.directory.live_count >= self._most:
+        if len(context.directory) >= self._most and context.directory.live_count >= self._most:
             raise LimitExceeded("As many sessions live as may", limit="max_sessions", maximum=self._most)
         return self._start(new)
 

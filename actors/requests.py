@@ -9,6 +9,7 @@ import msgspec
 
 from sessiond.actors.errors import Conflict
 from sessiond.actors.params import NewSession
+from sessiond.actors.shards import Shards
 
 __all__ = ["RequestKey", "Requests"]
 
@@ -26,7 +27,7 @@ class Requests:
     """Remembers the creates that carried a ``request_id`` for as long as their sessions are known."""
 
     def __init__(self) -> None:
-        self._known: dict[RequestKey, tuple[str, bytes]] = {}
+        self._known: Shards[RequestKey, tuple[str, bytes]] = Shards()
 
     def __len__(self) -> int:
         return len(self._known)

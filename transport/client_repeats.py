@@ -39,17 +39,18 @@ SessionKey: TypeAlias = tuple[str, ...]
 """How an update names its session; the first item says in which of the two ways."""
 
 
-def rule(method: str, params: Sequence[Any]) -> Repeat:
-    """Whether a request of ``method`` may be repeated; its parameters are the wire's.
+def rule(method: str, params: Sequence[Any], session: SessionKey | None) -> Repeat:
+    """Whether a request of ``method`` may be repeated; its parameters are the wire's, ``session`` its session key.
 
     A repeat with ``if_version`` would meet the version that the first one made, so there is none. What a method of
     another version of the service does is not known here, so that is not repeated either.
     """
-    options = params[2] if len(params) > 2 else None  # noqa: PLR2004  (where every change has them)
-    if isinstance(options, dict) and options.get("if_version") is not None:
-        return Repeat.NEVER
-    if method in _UPDATES:
-        return Repeat.UNLESS_OVERTAKEN if session_key(method, params) else Repeat.NEVER
+    if len(params) > 2:  # noqa: PLR2004  (where every change has its options)
+        options = params[2]
+        if isinstance(options, dict) and options.get("if_version") is not None:
+            return Repeat.NEVER
+    if session is not None:
+        return Repeat.UNLESS_OVERTAKEN
     if method == "create_session":
         return Repeat.ALWAYS if params and isinstance(params[0], dict) and params[0].get("request_id") else Repeat.NEVER
     return Repeat.ALWAYS if method in _HARMLESS else Repeat.NEVER
@@ -59,11 +60,11 @@ def session_key(method: str, params: Sequence[Any]) -> SessionKey | None:
     """The session that an update is for; None for any other request."""
     if method not in _UPDATES or not params:
         return None
-    match params[0]:
-        case str(session_id):
-            return ("id", session_id)
-        case {"external_id": external_id, **rest}:
-            return ("address", str(rest.get("gateway")), str(external_id))
+    target = params[0]
+    if isinstance(target, str):
+        return ("id", target)
+    if isinstance(target, dict) and "external_id" in target:
+        return ("address", str(target.get("gateway")), str(target["external_id"]))
     return None
 
 

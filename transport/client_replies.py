@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from sessiond.actors.errors import BY_CODE, Internal, InvalidRequest, SessiondError
-from sessiond.transport.codec import MAX_MSGID, NOTIFICATION, REQUEST, NotAFrameError
+from sessiond.transport.codec import MAX_MSGID, NOTIFICATION, REQUEST, NotAFrameError, as_array
 
 __all__ = ["MAX_REPLY", "UNREADABLE", "Reply", "ReplyStream", "error_from"]
 
@@ -36,6 +36,8 @@ class _Error(msgspec.Struct, array_like=True):
 
 
 _decode = msgspec.msgpack.Decoder(Reply).decode
+_decode_array = msgspec.msgpack.Decoder(list[Reply]).decode
+_REPLY_BEGINS = b"\x94\x01"
 
 UNREADABLE = (ValueError, OverflowError, RecursionError)
 """What decoding raises: msgspec's own errors and those of wrong UTF-8 are values', the rest come from its depths."""
@@ -44,8 +46,8 @@ UNREADABLE = (ValueError, OverflowError, RecursionError)
 class ReplyStream:
     """Cuts what arrives on one connection into replies, keeping what is not whole yet.
 
-    A read that is exactly one reply, as most are when one request is under way, is decoded at once. Otherwise the ends
-    of frames are found by an unpacker that skips over them and keeps its place in an unfinished one.
+    A read of whole replies and nothing else, as most are, is decoded at once. Otherwise the ends of frames are found by
+    an unpacker that skips over them and keeps its place in an unfinished one.
     """
 
     def __init__(self) -> None:
@@ -63,8 +65,8 @@ class ReplyStream:
             NotAFrameError: the bytes are no replies; neither can be anything after them.
         """
         if not self._buffer:
-            with contextlib.suppress(*UNREADABLE):
-                yield _decode(data)
+            with contextlib.suppress(IndexError, *UNREADABLE):
+                yield from _decode_array(as_array(data, _REPLY_BEGINS))
                 return
         for frame in self._cut(data):
             reply = _read(frame)

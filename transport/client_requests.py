@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
 
@@ -59,12 +59,12 @@ class Request(Generic[R]):
         """
         plain = [_plain(param, "params", MAX_DEPTH - 2) for param in params]
         if method == "create_session" and plain and isinstance(plain[0], dict):
-            plain[0]["request_id"] = plain[0].get("request_id") or uuid.uuid4().hex
+            plain[0] = {**plain[0], "request_id": plain[0].get("request_id") or secrets.token_hex(16)}
         self.method = method
         self.params = plain
-        self.repeat = rule(method, plain)
         self.session = session_key(method, plain)
         """Which session it updates; None if it updates none."""
+        self.repeat = rule(method, plain, self.session)
         self.number: int | None = None
         """Its place in the order of sending, see ``Journal``; None before."""
         self.is_sent = False
@@ -109,8 +109,13 @@ class Request(Generic[R]):
         return Unavailable(f"{why}; whether {self.method} was carried out is not known", outcome="unknown")
 
 
+_SCALARS = frozenset({str, int, float, bool, type(None)})
+
+
 def _plain(value: object, field: str, depth: int) -> Any:
     """``value`` if it is something that a frame may hold; maps as dicts."""
+    if value.__class__ in _SCALARS or (depth and _is_flat(value)):
+        return value
     if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, (dict, Mapping)):
@@ -120,6 +125,16 @@ def _plain(value: object, field: str, depth: int) -> Any:
         _check_size(field, len(value), MAX_ARRAY, depth)
         return [_plain(item, field, depth - 1) for item in value]
     raise InvalidRequest(f"{field}: a {type(value).__name__} cannot be sent", field=field)
+
+
+def _is_flat(value: object) -> bool:
+    """Whether ``value`` is a dict of nothing but scalars, as most maps are. A quick look: no loop of Python's."""
+    return (
+        isinstance(value, dict)
+        and len(value) <= MAX_MAP
+        and _SCALARS.issuperset(map(type, value))
+        and _SCALARS.issuperset(map(type, value.values()))
+    )
 
 
 def _check_size(field: str, size: int, limit: int, depth: int) -> None:

@@ -29,6 +29,7 @@ __all__ = [
     "Framer",
     "NotAFrameError",
     "Notification",
+    "as_array",
     "decode",
     "decode_call",
     "decode_calls",
@@ -45,7 +46,7 @@ MAX_MAP = 64
 MAX_DEPTH = 8
 MAX_MSGID = 2**32 - 1
 MAX_CALLS = 256
-"""The requests that ``decode_calls`` takes at once."""
+"""The messages that ``as_array`` takes at once."""
 
 REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
 
@@ -116,10 +117,21 @@ _ATTEMPTS: tuple[Callable[[bytes], Call | Notification], ...] = (
 def decode_calls(data: bytes) -> list[Call]:
     """The fast way, for what is nothing but whole requests; raises anything for whatever is not, see ``decode``.
 
-    With a header before them they are an array, which is decoded in one call. Their number is guessed by what each
-    begins with; the decoder refuses a wrong guess.
+    The decoder refuses what ``as_array`` has guessed wrong.
     """
-    return _decode_array_of_calls(_ARRAY_HEADERS[data.count(_CALL_BEGINS)] + data)
+    return _decode_array_of_calls(as_array(data, _CALL_BEGINS))
+
+
+def as_array(data: bytes, beginning: bytes) -> bytes:
+    """Messages that each begin with ``beginning``, as the one array that they are with a header before them.
+
+    A decoder takes an array in one call. The number of messages is a guess, and wrong if one of them holds these bytes
+    elsewhere: then this is no array.
+
+    Raises:
+        IndexError: there are more than ``MAX_CALLS``.
+    """
+    return _ARRAY_HEADERS[data.count(beginning)] + data
 
 
 def decode(frame: bytes) -> Call | Notification | None:

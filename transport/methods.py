@@ -12,6 +12,7 @@ from sessiond.actors.context import Known
 from sessiond.actors.errors import InvalidRequest, SessiondError
 from sessiond.actors.guard import Performer, perform
 from sessiond.actors.registry import RegistryActor
+from sessiond.actors.shards import SHARD_MASK
 from sessiond.transport.codec import MAX_FRAME, NotAFrameError, inspect
 
 __all__ = ["METHODS", "SMALL", "Method"]
@@ -124,7 +125,7 @@ def _on_session(operation: Callable[[Known, Any], object]) -> Callable[[Registry
     """The method that runs ``operation`` as a turn of the session that the call names."""
 
     def run(registry: RegistryActor, call: Any) -> object:
-        session = registry.sessions.get(call.id) or registry.find(call.id)
+        session = registry.sessions[hash(call.id) & SHARD_MASK].get(call.id) or registry.find(call.id)
         if session._ref is not None:  # noqa: SLF001
             return _take_turn(session, operation, call)
         try:  # what ``perform`` does then, two calls nearer: it is the way of almost every request

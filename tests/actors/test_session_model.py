@@ -233,7 +233,8 @@ class Sessions(RuleBasedStateMachine):
     @invariant()
     def nobody_else_is_known(self):
         directory = self.service.context.directory
-        assert list(directory.by_id) == list(self.model.calls)
+        assert set(directory.by_id) == set(self.model.calls)
+        assert len(directory) == len(self.model.calls)
         live = sum(call.ended is None for call in self.model.calls.values())
         assert (directory.live_count, directory.retained_count) == (live, len(self.model.calls) - live)
         assert len(self.service.context.requests) == len(self.model.requests)

@@ -15,6 +15,7 @@ from manual_clock import ManualClock
 from sessiond.actors.clock import TurnClock
 from sessiond.actors.errors import Internal
 from sessiond.actors.future import Pending
+from sessiond.actors.shards import SHARD_MASK
 from sessiond.transport.connection import Connection
 from sessiond.transport.methods import METHODS
 from sessiond.transport.observed import Observed
@@ -181,7 +182,7 @@ class StillRegistry:
     mailbox = SimpleNamespace(is_idle=True)
 
     def __init__(self) -> None:
-        self.sessions: dict[str, Any] = {}
+        self.sessions: list[dict[str, Any]] = [{}] * (SHARD_MASK + 1)
         self.asked: list[str] = []
         self.pending: list[Pending[Any]] = []
 

@@ -16,6 +16,7 @@ from plain_msgpack import Refused, Unfinished, parse
 from shapes import FIELDS, GROUPS, METHODS, STATES
 
 from sessiond.actors.clock import TurnClock
+from sessiond.actors.shards import SHARD_MASK
 from sessiond.transport import methods
 from sessiond.transport.codec import NotAFrameError
 from sessiond.transport.observed import Observed
@@ -28,7 +29,7 @@ class Yes:
 
     _ref = None
     mailbox = SimpleNamespace(is_idle=True)
-    sessions = MappingProxyType({})
+    sessions = (MappingProxyType({}),) * (SHARD_MASK + 1)
 
     def find(self, target: object) -> Yes:
         return self
