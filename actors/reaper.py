@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["ReaperActor"]
 
 HASTE = 0.005
-"""Seconds between sweeps while there is a backlog: short, so that each sweep can be small."""
+"""Seconds between sweeps while there is a backlog, or longer if few may end in a second: short, so that each sweep can
+be small and nobody waits long for it."""
 LOOKS_PER_END = 8
 """A sweep looks at this many times the entries that it may end: a look costs an eighth of an end, or less."""
 
@@ -37,6 +38,7 @@ class ReaperActor(ServiceActor):
         """Reap in these books."""
         super().__init__(context)
         self._ends_per_sweep = max(1, int(context.settings.ends_per_second * HASTE))
+        self._haste = self._ends_per_sweep / context.settings.ends_per_second
 
     def resume(self) -> None:
         """See ``ServiceActor``."""
@@ -47,7 +49,7 @@ class ReaperActor(ServiceActor):
         if not isinstance(message, Tick):
             return super().on_receive(message)
         is_done = self.sweep()
-        self._wind(TICK if is_done else HASTE)
+        self._wind(TICK if is_done else self._haste)
         return None
 
     def sweep(self) -> bool:

@@ -61,6 +61,11 @@ __all__ = ["RegistryActor", "RegistryProxy", "RegistryRef"]
 
 R = TypeVar("R")
 
+MAX_OVERRIDES = 1024
+"""With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
+SHORT = 64
+"""Characters of a value of metadata that is worth sharing: a codec or a trunk, and no text."""
+
 
 class RegistryActor(ServiceActor):
     """The way to every session. Its methods are the wire's, with the same names.
@@ -81,6 +86,8 @@ class RegistryActor(ServiceActor):
         """Every session by its id, for the quickest of looks (see ``Shards``); ``find`` knows addresses and errors."""
         self._most = context.settings.max_sessions
         self._ids = IdSource()
+        self._overrides: dict[tuple[float, float, float], Timeouts] = {}
+        """One copy of each set of timeouts that sessions lately had instead of the defaults."""
 
     def on_start(self) -> None:
         """Start the actors that work with this one; they stop with it."""
@@ -233,10 +240,7 @@ class RegistryActor(ServiceActor):
 
     def _start(self, new: NewSession) -> Created:
         context = self._context
-        names = context.directory.names
-        new.type = names.setdefault(new.type, new.type)
-        if new.gateway is not None:
-            new.gateway = names.setdefault(new.gateway, new.gateway)
+        _share(new, context.directory.names)
         now = context.clock.read()
         record = begun(self._ids.draw(now.wall), new, now)
         since = record.created_at if record.answered_at is None else record.answered_at
@@ -259,11 +263,17 @@ class RegistryActor(ServiceActor):
         if new.setup_timeout is None and new.idle_timeout is None and new.max_duration is None:
             return self._defaults
         default = self._defaults
-        return Timeouts(
+        seconds = (
             default.setup_timeout if new.setup_timeout is None else new.setup_timeout,
             default.idle_timeout if new.idle_timeout is None else new.idle_timeout,
             default.max_duration if new.max_duration is None else new.max_duration,
         )
+        timeouts = self._overrides.get(seconds)
+        if timeouts is None:
+            if len(self._overrides) >= MAX_OVERRIDES:
+                self._overrides.clear()
+            timeouts = self._overrides[seconds] = Timeouts(*seconds)
+        return timeouts
 
     def _work(self, work: Work[R]) -> R:
         """Do the first step of a piece of work, and leave the rest, if any, to the surveyor."""
@@ -277,6 +287,19 @@ class RegistryActor(ServiceActor):
                 session._release()  # noqa: SLF001
         for colleague in self._colleagues:
             colleague.stop(block=False)
+
+
+def _share(new: NewSession, names: dict[str, str]) -> None:
+    """Have ``new`` hold the one copy of each string that many sessions hold: a fifth of the memory of a session."""
+    share = names.setdefault
+    new.type = share(new.type, new.type)
+    if new.gateway is not None:
+        new.gateway = share(new.gateway, new.gateway)
+    metadata = new.metadata
+    if metadata:
+        for key, value in metadata.items():
+            if value.__class__ is str and len(value) <= SHORT:
+                metadata[key] = share(value, value)
 
 
 def _view(session: Known) -> Session:

@@ -63,20 +63,26 @@ def test_sessions_end_in_the_order_of_their_deadlines(manager):
 
 def test_only_so_many_end_in_one_sweep():
     """The rest is a backlog that anybody can see, and is swept at a faster pace."""
-    with service(ends_per_second=50) as manager:
-        ends = int(50 * HASTE)
-        for _ in range(5):
+    with service(ends_per_second=400) as manager:
+        for _ in range(6):
             manager.create(setup_timeout=10)
         manager.clock.advance(20)
-        left = 5
-        while left:
-            assert manager.count_sessions().count == left
+        for left in (4, 2, 0):
             manager.dispatcher.fire()
             manager.settle()
-            left -= ends
-            assert manager.context.wheel.backlog == left
+            assert manager.count_sessions().count == manager.context.wheel.backlog == left
             assert [seconds for seconds, _ in manager.dispatcher.timers] == [HASTE if left else TICK]
-        assert manager.count_sessions().count == 0
+
+
+def test_where_few_may_end_in_a_second_the_sweeps_are_further_apart():
+    with service(ends_per_second=50) as manager:
+        for _ in range(2):
+            manager.create(setup_timeout=10)
+        manager.clock.advance(20)
+        manager.dispatcher.fire()
+        manager.settle()
+        assert manager.count_sessions().count == 1
+        assert [seconds for seconds, _ in manager.dispatcher.timers] == [1 / 50]
 
 
 def test_only_so_many_are_forgotten_in_one_sweep():

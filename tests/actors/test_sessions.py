@@ -16,6 +16,7 @@ from sessiond.actors.errors import (
     SessionEnded,
 )
 from sessiond.actors.params import SERVICE_REASONS
+from sessiond.actors.registry import MAX_OVERRIDES
 from sessiond.actors.states import LIVE_STATES, STATES
 
 ANSWERED = ("active", "held")
@@ -313,3 +314,20 @@ def test_what_has_ended_changes_no_more(manager, change):
 def test_nobody_is_found_who_never_was(manager, change):
     with pytest.raises(NotFound):
         change(manager, "01890000-0000-7000-8000-000000000000")
+
+
+def test_sessions_share_what_is_the_same_in_many(manager):
+    """The name of a codec is kept once, and so are timeouts; a long text is not worth looking for."""
+    metadata = {"codec": "".join(("op", "us")), "note": "x" * 100, "tries": 7}
+    ids = [manager.create(metadata={**metadata, "note": f"{'x' * 100}"}, idle_timeout=33.0) for _ in range(2)]
+    one, other = (manager.context.directory.by_id[session_id] for session_id in ids)
+    assert one.record.metadata == other.record.metadata == metadata
+    assert one.record.metadata["codec"] is other.record.metadata["codec"]
+    assert one._timeouts is other._timeouts
+    assert "x" * 100 not in manager.context.directory.names
+
+
+def test_timeouts_that_differ_in_every_session_are_not_all_remembered(manager):
+    for number in range(MAX_OVERRIDES + 10):
+        manager.create(idle_timeout=float(number + 1))
+    assert len(manager.registry.local()._overrides) == 10
