@@ -93,7 +93,7 @@ class EventActor(pykka.Actor):
     @property
     def _actor_ref(self) -> EventRef[Any]:  # type: ignore[override]  # Pykka only reads the four fields
         if self._ref is None:
-            mailbox = Mailbox(self._home(), self._capacity, self._control, self._share)
+            mailbox = Mailbox(self._home(), self._capacity, self._control, self._share, self._kind())
             self._ref = self._ref_class(self, mailbox)
         return self._ref
 
@@ -118,6 +118,10 @@ class EventActor(pykka.Actor):
     def _home(self) -> Dispatcher:
         """Who runs this actor's turns; by default the dispatcher that the whole process shares."""
         return shared_dispatcher()
+
+    def _kind(self) -> str:
+        """What its messages are counted as while they wait; by default a session's, of which there are many."""
+        return "session"
 
     _is_set_up = False
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sessiond.actors.future import ReplyFuture
-    from sessiond.actors.mailbox import Mailbox
+    from sessiond.actors.mailbox import Mailbox, Waiting
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +33,8 @@ class Dispatcher(abc.ABC):
     def __init__(self) -> None:
         self.lock = threading.Lock()
         """The short lock under which mailboxes change state."""
+        self.waiting: dict[str, Waiting] = {}
+        """The messages that wait in its mailboxes, by the kind of their actors."""
         self._ready: queue.SimpleQueue[Mailbox | None] = queue.SimpleQueue()
         self._open: list[Mailbox] = []
         """Mailboxes whose turns are open on the thread that holds the turn, the outermost first."""

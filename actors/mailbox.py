@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from sessiond.actors.actor import EventActor
     from sessiond.actors.dispatcher import Dispatcher
 
-__all__ = ["MESSAGES_PER_TURN", "Mailbox", "StopFlag", "TurnOver"]
+__all__ = ["MESSAGES_PER_TURN", "Mailbox", "StopFlag", "TurnOver", "Waiting"]
 
 MESSAGES_PER_TURN = 32
 """After so many messages a turn ends and its mailbox queues up again, so that a flooded actor starves no other."""
@@ -90,10 +90,30 @@ class StopFlag:
         return self._event.wait(timeout)
 
 
+class Waiting:
+    """How many messages wait in all mailboxes of one kind of actor.
+
+    Two counts that only grow, so that neither needs a lock of its own: messages come in under the dispatcher's short
+    lock, and go out by the hands of whoever holds its turn.
+    """
+
+    __slots__ = ("come", "gone")
+
+    def __init__(self) -> None:
+        self.come = 0
+        self.gone = 0
+
+    @property
+    def messages(self) -> int:
+        """How many wait now. From any thread."""
+        gone = self.gone  # first, since a message may come and go between two looks
+        return self.come - gone
+
+
 class Mailbox:
     """An actor's messages in order, control messages first, and the state of its turn."""
 
-    __slots__ = ("_actor", "_capacity", "_control", "_left", "_messages", "_share", "_state", "dispatcher")
+    __slots__ = ("_actor", "_capacity", "_control", "_left", "_messages", "_share", "_state", "_waiting", "dispatcher")
 
     def __init__(
         self,
@@ -101,6 +121,7 @@ class Mailbox:
         capacity: int,
         control: tuple[type, ...] = (),
         share: int = MESSAGES_PER_TURN,
+        kind: str = "session",
     ) -> None:
         """A mailbox that no actor has been bound to yet.
 
@@ -109,11 +130,13 @@ class Mailbox:
             capacity: how many messages may wait before senders get ``Overloaded``.
             control: types of message that go ahead of all others and are always taken in.
             share: after so many messages a turn ends.
+            kind: the kind of actor under which its messages are counted while they wait.
         """
         self.dispatcher = dispatcher
         self._share = share
         self._capacity = capacity
         self._control = control
+        self._waiting = dispatcher.waiting.setdefault(kind, Waiting())
         self._state = _NEW
         self._actor: EventActor | None = None
         self._messages: deque[Envelope[Any]] | None = None
@@ -168,6 +191,7 @@ class Mailbox:
             if taken:
                 self._messages = self._messages or deque()
                 self._messages.append(envelope)
+                self._waiting.come += 1
             if ready:
                 self._state = _READY
         if ready:
@@ -185,6 +209,7 @@ class Mailbox:
         if self._left == 0 or not messages:
             raise TurnOver
         self._left -= 1
+        self._waiting.gone += 1
         return messages.popleft()
 
     def empty(self) -> bool:
@@ -247,9 +272,10 @@ class Mailbox:
         """Let go of the actor and answer everything that waits or will still arrive with ``ActorDeadError``."""
         with self.dispatcher.lock:
             self._state = _CLOSED
-            left, self._messages = self._messages, None
+            left, self._messages = self._messages or (), None
+            self._waiting.gone += len(left)
             self._actor = None
-        for envelope in left or ():
+        for envelope in left:
             self._refuse(envelope)
 
     # Inside
@@ -263,6 +289,7 @@ class Mailbox:
             self._messages.append(envelope)
         else:
             return False
+        self._waiting.come += 1
         return True
 
     def _refuse(self, envelope: Envelope[Any]) -> None:

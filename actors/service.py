@@ -54,6 +54,9 @@ class ServiceActor(GuardedActor):
     def _home(self) -> Dispatcher:
         return self._context.dispatcher
 
+    def _kind(self) -> str:
+        return self.name
+
     def _crashed(self, error: BaseException) -> Internal:
         self._context.crash_log.log(self.name, error, self._context.clock.read().monotonic)
         return Internal("The request crashed")

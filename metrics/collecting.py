@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from sessiond.actors.context import Context
 from sessiond.actors.states import LIVE_STATES
 from sessiond.actors.tally import OTHER
-from sessiond.metrics.families import FrontEndTallies, Live, families
+from sessiond.metrics.families import FrontEndTallies, Live, LoopTallies, families
 
 __all__ = ["Collecting"]
 
@@ -21,12 +21,17 @@ class Collecting:
     """
 
     def __init__(
-        self, context: Context, front_end: FrontEndTallies | None = None, bounds: Sequence[float] = ()
+        self,
+        context: Context,
+        front_end: FrontEndTallies | None = None,
+        bounds: Sequence[float] = (),
+        loop: LoopTallies | None = None,
     ) -> None:
-        """Collect what ``families`` needs for these books, and the tallies of this front end, if there is one."""
+        """Collect for ``families``, whose arguments these are."""
         self._context = context
         self._front_end = front_end
         self._bounds = bounds
+        self._loop = loop
         self._states = iter(LIVE_STATES)
         self._live: Live = {}
 
@@ -34,7 +39,7 @@ class Collecting:
         """Count one state more; all metrics once every state is counted."""
         state = next(self._states, None)
         if state is None:
-            return families(self._context, self._live, self._front_end, self._bounds)
+            return families(self._context, self._live, self._front_end, self._bounds, self._loop)
         self._live |= self._count(state)
         return None
 

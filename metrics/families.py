@@ -14,7 +14,7 @@ from sessiond._version import __version__
 from sessiond.actors.context import Context
 from sessiond.actors.tally import DURATION_BOUNDS, OTHER, RING_BOUNDS, Histogram
 
-__all__ = ["FrontEndTallies", "Live", "MethodTally", "families", "types"]
+__all__ = ["FrontEndTallies", "Live", "LoopTallies", "MethodTally", "families", "types"]
 
 Live: TypeAlias = dict[tuple[str, str], int]
 """Numbers of sessions by type and state."""
@@ -66,8 +66,31 @@ class FrontEndTallies(Protocol):
         ...
 
 
+class LoopTallies(Protocol):
+    """How often and how long an event loop has stood still."""
+
+    @property
+    def stalls(self) -> Histogram:
+        """How long timers had to wait."""
+        ...
+
+    @property
+    def longest_stall(self) -> float:
+        """The longest of late, in seconds."""
+        ...
+
+    @property
+    def pauses(self) -> Histogram:
+        """How long the garbage collector kept everything waiting."""
+        ...
+
+
 def families(
-    context: Context, live: Live, front_end: FrontEndTallies | None = None, bounds: Sequence[float] = ()
+    context: Context,
+    live: Live,
+    front_end: FrontEndTallies | None = None,
+    bounds: Sequence[float] = (),
+    loop: LoopTallies | None = None,
 ) -> list[Metric]:
     """All metrics as they are at this moment; call it in a turn.
 
@@ -76,9 +99,14 @@ def families(
         live: how many sessions are live, by type and state.
         front_end: the tallies of its front end, if it has one.
         bounds: the upper bounds, in seconds, of the buckets in these tallies.
+        loop: the tallies of its event loop, if it is watched.
     """
     found = [*_sessions(context, live), *_histories(context), *_internals(context)]
-    return found if front_end is None else [*found, *_requests(front_end, bounds), *_connections(front_end)]
+    if front_end is not None:
+        found += (*_requests(front_end, bounds), *_connections(front_end))
+    if loop is not None:
+        found += _standstills(loop)
+    return found
 
 
 def types(context: Context) -> tuple[str, ...]:
@@ -121,6 +149,11 @@ def _internals(context: Context) -> Iterable[Metric]:
     yield GaugeMetricFamily(
         "sessiond_reaper_backlog", "Sessions that are due to be looked at by the reaper.", context.wheel.backlog
     )
+    depths = GaugeMetricFamily(
+        "sessiond_mailbox_messages", "Messages that wait in the mailboxes of actors.", labels=("actor",)
+    )
+    counts = {kind: waiting.messages for kind, waiting in context.dispatcher.waiting.items()}
+    yield _filled(depths, _by_label(dict.fromkeys(ACTORS, 0) | counts))
     build = GaugeMetricFamily("sessiond_build_info", "What runs; always 1.", labels=("version", "python"))
     yield _filled(build, {(__version__, platform.python_version()): 1})
 
@@ -147,6 +180,24 @@ def _connections(front_end: FrontEndTallies) -> Iterable[Metric]:
         "sessiond_connections_closed", "Connections that the service closed, by its reason.", labels=("reason",)
     )
     yield _filled(closed, _by_label(front_end.closed_for))
+
+
+def _standstills(loop: LoopTallies) -> Iterable[Metric]:
+    yield HistogramMetricFamily(
+        "sessiond_loop_stall_seconds",
+        "Time that a timer waited because the event loop stood still, looked at every 5 ms.",
+        buckets=_summed_up(loop.stalls.bounds, loop.stalls.counts),
+        sum_value=loop.stalls.sum,
+    )
+    yield GaugeMetricFamily(
+        "sessiond_loop_longest_stall_seconds", "The longest of these within the last minute or two.", loop.longest_stall
+    )
+    yield HistogramMetricFamily(
+        "sessiond_gc_pause_seconds",
+        "Time that a look of the garbage collector took.",
+        buckets=_summed_up(loop.pauses.bounds, loop.pauses.counts),
+        sum_value=loop.pauses.sum,
+    )
 
 
 def _reasons(context: Context) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ must take its own cycles apart when it ends.
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -42,10 +43,26 @@ class Collector(Protocol):
 class YoungCollector:
     """Collects what is young, and freezes the rest, from a timer of the event loop."""
 
-    def __init__(self, call_later: Callable[[float, Callable[[], None]], object], collector: Collector = gc) -> None:
-        """Wake up by ``call_later``, a loop's method, and run ``collector``."""
+    def __init__(
+        self,
+        call_later: Callable[[float, Callable[[], None]], object],
+        paused: Callable[[float], object] = lambda _seconds: None,
+        *,
+        collector: Collector = gc,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """Collect when the loop comes round to it.
+
+        Args:
+            call_later: a loop's method.
+            paused: told after each look how many seconds everything stood still for it.
+            collector: what to run.
+            now: the clock, in seconds.
+        """
         self._call_later = call_later
+        self._paused = paused
         self._collector = collector
+        self._now = now
 
     def start(self) -> None:
         """Take the collector over, for the rest of the process. Full for once, while there is little to look at."""
@@ -54,6 +71,8 @@ class YoungCollector:
         self._tick()
 
     def _tick(self) -> None:
+        began = self._now()
         self._collector.collect(0)
         self._collector.freeze()
+        self._paused(self._now() - began)
         self._call_later(INTERVAL, self._tick)

@@ -14,6 +14,7 @@ from sessiond.config import Config
 from sessiond.garbage import YoungCollector
 from sessiond.service import Service, split_address
 from sessiond.sources import ConfigError
+from sessiond.watch import LoopWatch
 
 loop_factory: Callable[[], AbstractEventLoop] | None
 try:
@@ -60,7 +61,9 @@ def is_loopback(host: str) -> bool:
 
 
 async def _serve(config: Config) -> int:
-    service = Service(config)
+    call_later = asyncio.get_running_loop().call_later
+    watch = LoopWatch(call_later)
+    service = Service(config, watch=watch)
     stopping = _stop_on_signals()
     try:
         await service.start()
@@ -68,7 +71,8 @@ async def _serve(config: Config) -> int:
         reason = error.strerror or error  # alone: the trace of an address in use helps nobody
         logger.error("Cannot listen on %s and %s: %s", config.listen, config.metrics, reason)  # noqa: TRY400
         return 1
-    YoungCollector(asyncio.get_running_loop().call_later).start()
+    YoungCollector(call_later, watch.pauses.observe).start()
+    watch.start()
     _announce(config, service)
     ends = [asyncio.create_task(each.wait()) for each in (stopping, service.failed)]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

@@ -17,6 +17,7 @@ from sessiond.metrics.collecting import Collecting
 from sessiond.metrics.endpoint import endpoint
 from sessiond.transport.observed import LATENCY_BOUNDS
 from sessiond.transport.server import FrontEnd
+from sessiond.watch import LoopWatch
 
 __all__ = ["Service"]
 
@@ -27,12 +28,25 @@ class Service:
     """A session manager that serves on TCP. Use inside a running event loop, on whose thread its actors run."""
 
     def __init__(
-        self, config: Config, *, clock: Clock | None = None, session_class: type[SessionActor] = SessionActor
+        self,
+        config: Config,
+        *,
+        clock: Clock | None = None,
+        session_class: type[SessionActor] = SessionActor,
+        watch: LoopWatch | None = None,
     ) -> None:
-        """Prepare to serve as ``config`` says; nothing runs before ``start``."""
+        """Prepare to serve as ``config`` says; nothing runs before ``start``.
+
+        Args:
+            config: the whole configuration.
+            clock: where the time comes from, by default the machine's clocks.
+            session_class: the class of the session actors.
+            watch: what is known of the loop, to be shown among the metrics.
+        """
         self._config = config
         self._clock = clock or SystemClock()
         self._session_class = session_class
+        self._watch = watch
         self._obstacle: str | None = "starting"
         """What keeps gateways out at the moment."""
         self.failed = asyncio.Event()
@@ -49,7 +63,7 @@ class Service:
         self.registry = cast("RegistryRef", RegistryActor.start(context, self._session_class))
         self._front_end_ref = FrontEnd.start(context, self.registry.local(), self._config.limits, loop)
         self._front_end = self._front_end_ref.local()
-        collecting = functools.partial(Collecting, context, self._front_end.observed, LATENCY_BOUNDS)
+        collecting = functools.partial(Collecting, context, self._front_end.observed, LATENCY_BOUNDS, self._watch)
         self._metrics = endpoint(collecting, lambda: self._obstacle)
         try:
             self.metrics_port = await self._metrics.open(*split_address(self._config.metrics))

@@ -60,7 +60,7 @@ def collector():
 
 def test_it_looks_at_everything_once_and_then_at_the_young_only():
     timer, recorder = Timer(), Recorder()
-    YoungCollector(timer.call_later, recorder).start()
+    YoungCollector(timer.call_later, collector=recorder).start()
     assert recorder.calls == ["disable", 2, 0, "freeze"]
     timer.fire()
     timer.fire()
@@ -69,10 +69,26 @@ def test_it_looks_at_everything_once_and_then_at_the_young_only():
 
 def test_it_wakes_up_at_its_interval():
     timer = Timer()
-    YoungCollector(timer.call_later, Recorder()).start()
+    YoungCollector(timer.call_later, collector=Recorder()).start()
     for _ in range(3):
         assert [seconds for seconds, _ in timer.due] == [INTERVAL]
         timer.fire()
+
+
+def test_it_tells_how_long_each_look_took():
+    """With what it freezes. The first look of all, at everything, comes before there is anybody to wait for it."""
+
+    class Slow(Recorder):
+        def collect(self, generation=2):
+            clock.append(clock[-1] + 0.25)
+
+        def freeze(self):
+            clock.append(clock[-1] + 0.5)
+
+    timer, clock, pauses = Timer(), [1000.0], []
+    YoungCollector(timer.call_later, pauses.append, collector=Slow(), now=lambda: clock[-1]).start()
+    timer.fire()
+    assert pauses == [0.75, 0.75]
 
 
 def test_a_storm_of_cycles_leaves_memory_flat(collector):
@@ -122,6 +138,7 @@ def test_a_connection_takes_its_cycles_apart(sent, collector):
     async def converse():
         service = Service(Config(listen="127.0.0.1:0", metrics="127.0.0.1:0"))
         await service.start()
+        gc.collect()  # what other tests have left
         gc.disable()
         reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
         writer.write(sent)
@@ -129,7 +146,8 @@ def test_a_connection_takes_its_cycles_apart(sent, collector):
         writer.close()
         await writer.wait_closed()
         async with asyncio.timeout(10):
-            while service._front_end._connections:  # noqa: ASYNC110  (nothing tells when a connection has left)
+            front_end = service._front_end
+            while front_end._connections or front_end.round.is_open:  # noqa: ASYNC110  (nothing tells when they are gone)
                 await asyncio.sleep(0)
         left = [each for each in gc.get_objects() if isinstance(each, Connection)]
         await service.stop()

@@ -14,20 +14,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from manual_clock import ManualClock
 from prometheus_client import CollectorRegistry
+from pykka._envelope import Envelope
+from pykka.messages import ProxyCall
 
 import sessiond
 from sessiond import Config, Settings
 from sessiond.actors.clock import SystemClock
 from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import ThreadDispatcher
+from sessiond.actors.guard import Turn
+from sessiond.actors.mailbox import Mailbox
 from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.registry import RegistryActor
 from sessiond.actors.states import LIVE_STATES
 from sessiond.actors.surveyor import SurveyorActor
 from sessiond.metrics.collecting import Collecting
 from sessiond.metrics.collector import SessionCollector
+from sessiond.metrics.families import families
 from sessiond.transport.observed import LATENCY_BOUNDS, Observed, observe
 from sessiond.transport.server import FrontEnd
+from sessiond.watch import LoopWatch
 
 TYPES = ("sip", "webrtc", "other")
 
@@ -171,6 +177,63 @@ def test_restarts_and_the_backlog_are_shown(context):
     assert samples("actor_restarts_total", actor="reaper") == 1
     assert samples("actor_restarts_total", actor="session") == 0
     assert samples("reaper_backlog") == 3
+
+
+def test_messages_that_wait_are_shown_by_actor(context):
+    for name, count in {"registry": 2, "session": 3}.items():
+        mailbox = Mailbox(context.dispatcher, 10, kind=name)
+        for _ in range(count):
+            mailbox.put(Envelope("a message"))
+    samples = samples_of(context)
+    found = {label["actor"]: samples("mailbox_messages", **label) for label in samples.labels("mailbox_messages")}
+    assert found == {"session": 3, "registry": 2, "surveyor": 0, "reaper": 0, "front_end": 0}
+
+
+def test_each_actor_of_a_service_has_its_own_count(start):
+    manager, _ = start()
+    dispatcher = manager.actor_ref.actor_inbox.dispatcher
+    assert set(dispatcher.waiting) == {"registry", "surveyor", "reaper"}
+    session = manager.session_ref(manager.create_session(type="sip").get().id).get()
+    assert set(dispatcher.waiting) == {"registry", "surveyor", "reaper", "session"}
+    assert session.is_alive()
+
+
+def test_a_message_that_waits_for_a_session_is_shown_while_it_waits(start):
+    """Those of all sessions together; the turn in which is collected is the registry's."""
+    manager, lives = start()
+    ids = [manager.create_session(type="sip").get().id for _ in range(2)]
+    refs = [manager.session_ref(each).get() for each in ids]
+
+    def depths(_registry) -> list[float]:
+        for ref in (refs[0], refs[0], refs[1]):
+            ref.tell(ProxyCall(("touch",), (), {}))
+        (shown,) = (each for each in families(registry._context, {}) if each.name == "sessiond_mailbox_messages")
+        return {sample.labels["actor"]: sample.value for sample in shown.samples}
+
+    registry = manager.actor_ref.local()
+    assert manager.actor_ref.ask(Turn(depths))["session"] == 3
+    assert [ref.ask(ProxyCall(("touch",), (), {})).version for ref in refs] == [1, 1]
+    assert Samples(lives.collect())("mailbox_messages", actor="session") == 0
+
+
+def test_the_loop_is_shown_where_it_is_watched(context):
+    watch = LoopWatch(lambda _seconds, look: looks.append(look), lambda: clock.pop(0))
+    looks, clock = [], [1000.0, 1000.030]
+    watch.start()
+    looks.pop()()
+    watch.pauses.observe(0.0003)
+    samples = samples_of(context, None, (), watch)
+    bounds = ("0.01", "0.02", "0.05", "1.0", "+Inf")
+    assert [samples("loop_stall_seconds_bucket", le=bound) for bound in bounds] == [0, 0, 1, 1, 1]
+    assert samples("loop_stall_seconds_count") == 1
+    assert samples("loop_stall_seconds_sum") == samples("loop_longest_stall_seconds") == pytest.approx(0.025)
+    assert [samples("gc_pause_seconds_bucket", le=bound) for bound in ("0.0001", "0.0005", "+Inf")] == [0, 1, 1]
+    assert samples("gc_pause_seconds_sum") == 0.0003
+
+
+def test_nothing_is_said_of_a_loop_that_nobody_watches(context):
+    names = {name for name, _ in samples_of(context)}
+    assert not {name for name in names if name.startswith(("sessiond_loop", "sessiond_gc"))}
 
 
 def test_the_build_says_what_runs(context):

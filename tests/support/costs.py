@@ -1,0 +1,196 @@
+"""What requests cost, in counts that are the same on every machine and in every run, and what was allowed for.
+
+``scripts/budgets`` takes them anew and writes them down in ``tests/regression/budgets.json``.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import json
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import msgpack
+from still_service import StillService, fields, still_service
+
+__all__ = ["BUDGETS", "VERSION", "Cost", "Meter", "bytes_kept", "bytes_per_session", "costs_of_requests", "written"]
+
+BUDGETS = Path(__file__).parents[1] / "regression" / "budgets.json"
+VERSION = "{}.{}".format(*sys.version_info)
+"""Of Python: instructions are comparable within a minor version only, calls nearly everywhere."""
+SESSIONS = 40
+"""Of each request so many are counted, of as many sessions, after as many that are not."""
+RESIDENT = 10_000
+WARM_UP = 2
+SCAFFOLD = str(Path(__file__).parent)
+"""Whatever is done by code from here stands for the loop and the socket, and is not counted."""
+
+
+class Cost(NamedTuple):
+    """The cost of one request, from the bytes that were read to the bytes that are written; a mean, rounded up."""
+
+    calls: int
+    """Function calls, of Python and of C."""
+    instructions: int
+    """Bytecode instructions."""
+
+
+class Meter:
+    """Counts what this thread does."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.instructions = 0
+
+    def count(self, work: Callable[[], object]) -> None:
+        """Count while ``work`` is done. Automatic garbage collection waits."""
+        tracing, profiling, collecting = sys.gettrace(), sys.getprofile(), gc.isenabled()
+        gc.disable()
+        sys.setprofile(self._profile)
+        sys.settrace(self._trace)
+        try:
+            work()
+        finally:
+            sys.settrace(tracing)
+            sys.setprofile(profiling)
+            if collecting:
+                gc.enable()
+
+    def _profile(self, frame: FrameType, event: str, _arg: object) -> None:
+        if event in {"call", "c_call"} and not _is_scaffold(frame):
+            self.calls += 1
+
+    def _trace(self, frame: FrameType, _event: str, _arg: object) -> Callable[..., Any] | None:
+        if _is_scaffold(frame):
+            return None
+        frame.f_trace_lines = False
+        frame.f_trace_opcodes = True
+        return self._instruction
+
+    def _instruction(self, _frame: FrameType, event: str, _arg: object) -> Callable[..., Any]:
+        self.instructions += event == "opcode"
+        return self._instruction
+
+
+def _is_scaffold(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(SCAFFOLD)
+
+
+def costs_of_requests() -> dict[str, Cost]:
+    """What each request of the wire costs, by its name.
+
+    A session goes through a whole life; every request is counted in the state in which it usually comes.
+    """
+    with still_service() as service:
+        ids = service.create(2 * SESSIONS)
+        costs = {"create_session": _cost(service, lambda number: ("create_session", fields(1000 + number)))}
+
+        def count(name: str, method: str, *params: Any) -> None:
+            costs[name] = _cost(service, lambda number: (method, ids[number], *params))
+
+        count("update_session_state to ringing", "update_session_state", "ringing")
+        count("update_session_state to active", "update_session_state", "active")
+        count("update_session_metadata", "update_session_metadata", {"codec": "pcmu", "trunk": "trunk-eu-7"})
+        count("get_session", "get_session")
+        count("touch_session", "touch_session")
+        count("update_session", "update_session", {"callee": "+15550100"})
+        costs["touch_session, 32 in one read"] = _cost(
+            service, lambda number: ("touch_session", ids[number % SESSIONS]), together=32
+        )
+        costs["list_sessions, a page of 10"] = _cost(
+            service, lambda _: ("list_sessions", {"gateway": "gw-07", "state": ["active"], "limit": 10})
+        )
+        costs["count_sessions by state"] = _cost(service, lambda _: ("count_sessions", {"by": "state"}))
+        costs["ping"] = _cost(service, lambda _: ("ping",))
+        costs["server_info"] = _cost(service, lambda _: ("server_info",))
+        count("end_session", "end_session", "normal")
+        costs["get_session of an ended one"] = _cost(service, lambda number: ("get_session", ids[number]))
+    return costs
+
+
+def _cost(service: StillService, request: Callable[[int], tuple[Any, ...]], together: int = 1) -> Cost:
+    """The mean cost of ``request`` 40 to 79, so many ``together`` in each read, after 0 to 39 have warmed it up."""
+    reads = [
+        b"".join(_packed(request(number)) for number in range(first, first + together)) for first in range(2 * SESSIONS)
+    ]
+    for read in reads[:SESSIONS]:
+        service.receive(read)
+    meter = Meter()
+    for read in reads[SESSIONS:]:
+        meter.count(functools.partial(service.receive, read))
+    service.answers()
+    requests = SESSIONS * together
+    return Cost(-(-meter.calls // requests), -(-meter.instructions // requests))
+
+
+def _packed(request: tuple[Any, ...]) -> bytes:
+    method, *params = request
+    return msgpack.packb([0, 1, method, params])
+
+
+def bytes_per_session() -> int:
+    """The memory of one of 10,000 sessions as it is created: its record, actor, index entries and deadline."""
+    with still_service() as service:
+        service.create(100)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            service.create(RESIDENT)
+            gc.collect()
+            return tracemalloc.get_traced_memory()[0] // RESIDENT
+        finally:
+            tracemalloc.stop()
+
+
+def bytes_kept(life: Callable[[list[str]], list[tuple[Any, ...]]], rounds: int = 3) -> int:
+    """How much memory the requests of a ``life`` leave behind: of some rounds of the same requests the least.
+
+    The first rounds do not count: buffers come to their size, and numbers outgrow those that Python keeps ready.
+
+    Args:
+        life: makes the requests for sessions of these ids.
+        rounds: so many count.
+    """
+    kept = []
+    with still_service() as service:
+        reads = [*map(_packed, life(service.create(2)))]
+        tracemalloc.start()
+        try:
+            for _ in range(WARM_UP + rounds):
+                gc.collect()
+                before = tracemalloc.get_traced_memory()[0]
+                for read in reads:
+                    service.receive(read)
+                    assert service.answers()
+                gc.collect()
+                kept.append(tracemalloc.get_traced_memory()[0] - before)
+        finally:
+            tracemalloc.stop()
+    return min(kept[WARM_UP:])
+
+
+def written() -> dict[str, Any]:
+    """The budgets as they were taken."""
+    found: dict[str, Any] = json.loads(BUDGETS.read_text(encoding="utf-8"))
+    return found
+
+
+def main() -> None:
+    """Take the budgets anew, write them down, and say what has changed."""
+    before = written() if BUDGETS.exists() else {"requests": {}}
+    costs = {name: cost._asdict() for name, cost in costs_of_requests().items()}
+    budgets = {"python": VERSION, "bytes_per_session": bytes_per_session(), "requests": costs}
+    BUDGETS.write_text(json.dumps(budgets, indent=2) + "\n", encoding="utf-8")
+    say = "{}: {}, were {}\n".format
+    sys.stdout.write(say("bytes per session", budgets["bytes_per_session"], before.get("bytes_per_session")))
+    for name, cost in costs.items():
+        sys.stdout.write(say(name, cost, before["requests"].get(name)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""A whole service and one gateway, without sockets and without time: a request is a call of a function.
+
+Everything between the event loop and the books is what ``sessiond serve`` runs; the loop and the socket stand still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import msgpack
+from manual_clock import ManualClock
+from still_loop import StillLoop, StillSocket
+
+from sessiond.actors.context import Context
+from sessiond.actors.dispatcher import LoopDispatcher
+from sessiond.actors.registry import RegistryActor
+from sessiond.actors.settings import Settings
+from sessiond.transport import connection
+from sessiond.transport.server import FrontEnd
+from sessiond.transport.settings import Limits
+
+__all__ = ["StillService", "fields", "still_service"]
+
+
+def fields(number: int) -> dict[str, Any]:
+    """Ten fields, four keys of metadata among them, for the session of that number, as gateways set them."""
+    return {
+        "type": "sip",
+        "gateway": f"gw-{number % 20:02}",
+        "external_id": f"{number:012x}@198.51.100.7",
+        "caller": f"+49{number:010}",
+        "callee": f"+44{number * 7919 % 10**10:010}",
+        "direction": "inbound",
+        "setup_timeout": 120,
+        "idle_timeout": 3600,
+        "max_duration": 28_800,
+        "metadata": {
+            "codec": "opus",
+            "trunk": "trunk-eu-3",
+            "region": "eu-central-1",
+            "account": f"acc-{number * 31 % 10**6:06}",
+        },
+    }
+
+
+class StillService:
+    """A service with one connection."""
+
+    def __init__(self, loop: StillLoop) -> None:
+        self.loop = loop
+        self.clock = ManualClock()
+        self.context = Context.create(Settings(), LoopDispatcher(loop), self.clock, lambda _: None)
+        self.registry = RegistryActor.start(self.context)
+        front_end = FrontEnd.start(self.context, self.registry.local(), Limits(), loop)
+        loop.settle()
+        self.socket = StillSocket(loop)
+        self.connection = self.socket.protocol = connection.Connection(front_end.local())
+        self.connection.connection_made(self.socket)
+        self._numbers = itertools.count()
+
+    def receive(self, frames: bytes) -> None:
+        """Have the loop read ``frames`` from the gateway, and come round."""
+        self.connection.data_received(frames)
+        self.loop.settle()
+
+    def answers(self) -> list[Any]:
+        """The results of what was answered since the last time."""
+        unpacker = msgpack.Unpacker()
+        unpacker.feed(b"".join(self.socket.written))
+        self.socket.written.clear()
+        answers = list(unpacker)
+        assert all(error is None for _, _, error, _ in answers), answers
+        return [result for *_, result in answers]
+
+    def call(self, method: str, *params: Any) -> Any:
+        """The result of a request."""
+        self.receive(msgpack.packb([0, 1, method, params]))
+        (result,) = self.answers()
+        return result
+
+    def create(self, count: int, batch: int = 50) -> list[str]:
+        """Create sessions, so many in one read; their ids."""
+        ids: list[str] = []
+        for first in range(0, count, batch):
+            numbers = itertools.islice(self._numbers, min(batch, count - first))
+            self.receive(b"".join(msgpack.packb([0, 1, "create_session", [fields(each)]]) for each in numbers))
+            ids += (result["id"] for result in self.answers())
+        return ids
+
+
+@contextlib.contextmanager
+def still_service() -> Iterator[StillService]:
+    """Serve until the block ends. However slow the machine, no batch is cut off for its time."""
+    loop = StillLoop()
+    with patch.object(connection, "BATCH_SECONDS", math.inf):
+        asyncio._set_running_loop(loop)  # whoever looks is on the loop's thread, as everything served is
+        try:
+            service = StillService(loop)
+            try:
+                yield service
+            finally:
+                service.socket.drop()
+        finally:
+            asyncio._set_running_loop(None)
