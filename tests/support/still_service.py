@@ -57,12 +57,20 @@ class StillService:
         self.clock = ManualClock()
         self.context = Context.create(Settings(), LoopDispatcher(loop), self.clock, lambda _: None)
         self.registry = RegistryActor.start(self.context)
-        front_end = FrontEnd.start(self.context, self.registry.local(), Limits(), loop)
+        self.front_end = FrontEnd.start(self.context, self.registry.local(), Limits(), loop)
         loop.settle()
         self.socket = StillSocket(loop)
-        self.connection = self.socket.protocol = connection.Connection(front_end.local())
+        self.connection = self.socket.protocol = connection.Connection(self.front_end.local())
         self.connection.connection_made(self.socket)
         self._numbers = itertools.count()
+
+    def stop(self) -> None:
+        """Close the connection and stop the actors, which nothing would otherwise let go of."""
+        self.connection.connection_lost(None)
+        self.socket.drop()
+        self.front_end.stop(block=False)
+        self.registry.stop(block=False)
+        self.loop.settle()
 
     def receive(self, frames: bytes) -> None:
         """Have the loop read ``frames`` from the gateway, and come round."""
@@ -105,6 +113,6 @@ def still_service() -> Iterator[StillService]:
             try:
                 yield service
             finally:
-                service.socket.drop()
+                service.stop()
         finally:
             asyncio._set_running_loop(None)
