@@ -59,7 +59,7 @@ class Request(Generic[R]):
         """
         plain = [_plain(param, "params", MAX_DEPTH - 2) for param in params]
         if method == "create_session" and plain and isinstance(plain[0], dict):
-            plain[0] = {**plain[0], "request_id": plain[0].get("request_id") or secrets.token_hex(16)}
+            plain[0]["request_id"] = plain[0].get("request_id") or secrets.token_hex(16)
         self.method = method
         self.params = plain
         self.session = session_key(method, plain)
@@ -114,27 +114,28 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 def _plain(value: object, field: str, depth: int) -> Any:
     """``value`` if it is something that a frame may hold; maps as dicts."""
-    if value.__class__ in _SCALARS or (depth and _is_flat(value)):
-        return value
-    if value is None or isinstance(value, (str, int, float)):
+    if value.__class__ in _SCALARS or value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, (dict, Mapping)):
         _check_size(field, len(value), MAX_MAP, depth)
-        return {_plain(key, field, 0): _plain(item, _name(key, field), depth - 1) for key, item in value.items()}
+        return _plain_map(value, field, depth - 1)
     if isinstance(value, (list, tuple)):
         _check_size(field, len(value), MAX_ARRAY, depth)
         return [_plain(item, field, depth - 1) for item in value]
     raise InvalidRequest(f"{field}: a {type(value).__name__} cannot be sent", field=field)
 
 
-def _is_flat(value: object) -> bool:
-    """Whether ``value`` is a dict of nothing but scalars, as most maps are. A quick look: no loop of Python's."""
-    return (
-        isinstance(value, dict)
-        and len(value) <= MAX_MAP
-        and _SCALARS.issuperset(map(type, value))
-        and _SCALARS.issuperset(map(type, value.values()))
-    )
+def _plain_map(value: Mapping[Any, Any], field: str, depth: int) -> dict[Any, Any]:
+    """A copy of ``value``. Looks at items one by one only where one of them is no scalar."""
+    plain = dict(value)
+    if not _SCALARS.issuperset(map(type, plain)):
+        for key in plain:
+            _plain(key, field, 0)
+    if not _SCALARS.issuperset(map(type, plain.values())):
+        for key, item in value.items():
+            if item.__class__ not in _SCALARS:
+                plain[key] = _plain(item, _name(key, field), depth)
+    return plain
 
 
 def _check_size(field: str, size: int, limit: int, depth: int) -> None:

@@ -14,7 +14,7 @@ from sessiond.service import split_address
 from sessiond.sources import ConfigError
 from sessiond.transport.client import Client
 
-__all__ = ["argument", "call", "error_line", "exit_code"]
+__all__ = ["argument", "call", "error_line", "exit_code", "server_address"]
 
 CALLER_AT_FAULT, UNREACHABLE, SERVICE_AT_FAULT = 1, 3, 4
 """Exit codes; 2 is a wrong command line."""
@@ -27,12 +27,21 @@ def call(server: str, timeout: float, method: str, arguments: list[str]) -> Any:
         ConfigError: ``server`` is not HOST:PORT.
         SessiondError: whatever the service answers, or that it cannot be reached.
     """
-    try:
-        host, port = split_address(msgspec.convert(server, Address))
-    except msgspec.ValidationError:
-        raise ConfigError(f"--server must be HOST:PORT, not {server!r}") from None
+    host, port = server_address(server)
     with Client(host, port, timeout=timeout) as client:
         return client.call(method, *map(argument, arguments))
+
+
+def server_address(server: str) -> tuple[str, int]:
+    """The host and the port of ``--server``.
+
+    Raises:
+        ConfigError: it is not HOST:PORT.
+    """
+    try:
+        return split_address(msgspec.convert(server, Address))
+    except msgspec.ValidationError:
+        raise ConfigError(f"--server must be HOST:PORT, not {server!r}") from None
 
 
 def argument(text: str) -> Any:

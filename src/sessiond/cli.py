@@ -9,13 +9,20 @@ import math
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from sessiond import logs
 from sessiond._version import __version__
-from sessiond.actors.errors import SessiondError
+from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.settings import Settings
+from sessiond.bench.command import bench
+from sessiond.bench.command import exit_code as bench_exit_code
+from sessiond.bench.dialect import MAX_PIPELINE
+from sessiond.bench.measured import Load
+from sessiond.bench.progress import ProgressLine
+from sessiond.bench.report import as_json, as_table
 from sessiond.call import call, error_line, exit_code
 from sessiond.config import Config
 from sessiond.options import BY_KEY, OPTIONS, Option
@@ -37,6 +44,7 @@ examples:
   sessiond serve
   sessiond call create_session '{"type": "sip", "caller": "+15550100"}'
   sessiond call list_sessions
+  sessiond bench --duration 5
 
 sessiond COMMAND --help tells more of each.
 """
@@ -71,6 +79,22 @@ examples:
 An error is a line on standard error: CODE: TEXT (DETAILS).
 Exit codes: 0 answered, 1 the request was wrong, 2 wrong command line, 3 the service cannot be reached or is stopping,
 4 any other fault of the service, timeouts among them.
+"""
+
+BENCH_EXAMPLES = """\
+Each call is six requests: create_session, update_session_state to ringing and to active, update_session_metadata,
+get_session, end_session. What the benchmark creates, it ends.
+
+examples:
+  sessiond bench                                            # as fast as 50 connections go, one request at a time
+  sessiond bench --connections 1 --pipeline 64              # one connection that does not wait for answers
+  sessiond bench --rate 4000 --resident 100000              # 24,000 requests/s, whatever the service does
+  sessiond bench --rate 1000 --resident 1000000 --touches 20000 --duration 120
+  sessiond bench --json > result.json
+
+With --rate the time of a call begins when it was due, not when a connection was free for it.
+Ctrl-C ends the measurement and prints what was measured so far.
+Exit codes: 0 measured, 1 requests failed, 2 wrong command line, 3 the service cannot be reached or went away.
 """
 
 
@@ -116,6 +140,19 @@ def _call(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _bench(parsed: argparse.Namespace) -> int:
+    load = Load(**{field.name: getattr(parsed, field.name) for field in fields(Load) if field.name in parsed})
+    try:
+        report = bench(parsed.server, load, ProgressLine(sys.stderr), has_ceiling=parsed.ceiling)
+    except SessiondError as error:
+        print(error_line(error), file=sys.stderr)
+        return exit_code(error)
+    print(json.dumps(as_json(report), indent=2) if parsed.json else as_table(report))
+    if report.result.lost is not None:
+        print(error_line(Unavailable(report.result.lost)), file=sys.stderr)
+    return bench_exit_code(report)
+
+
 def _flags(parsed: argparse.Namespace) -> dict[str, Any]:
     """The options among the flags, by key."""
     return {key: value for key, value in vars(parsed).items() if key in BY_KEY}
@@ -136,6 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_options(_command(add, "serve", _serve, "Serve gateways and Prometheus.", SERVE_EXAMPLES))
     _add_options(_command(add, "config", _config, "Print the configuration that holds.", CONFIG_EXAMPLES))
     _add_call(_command(add, "call", _call, "Call a method of a service and print its result.", CALL_EXAMPLES))
+    _add_bench(_command(add, "bench", _bench, "Measure how fast a service is, with whole calls.", BENCH_EXAMPLES))
     return parser
 
 
@@ -158,15 +196,67 @@ def _command(
 def _add_call(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("method", metavar="METHOD", help="as on the wire: ping, create_session, ...")
     parser.add_argument("arguments", metavar="ARG", nargs="*", help="a parameter of it")
+    _add_server(parser)
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, default=5.0, help="for the answer (default: %(default)s)"
+    )
+
+
+def _add_server(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--server",
         metavar="HOST:PORT",
         default=os.environ.get("SESSIOND_SERVER", Config().listen),
         help=f"where the service listens (default: $SESSIOND_SERVER, else {Config().listen})",
     )
+
+
+def _add_bench(parser: argparse.ArgumentParser) -> None:
+    _add_server(parser)
+    for flag, metavar, kind, text in (
+        ("--connections", "N", _count(1), "connections (default: 50)"),
+        ("--pipeline", "N", _count(1, MAX_PIPELINE), "requests under way on each connection (default: 1)"),
+        ("--rate", "CALLS", _rate, "calls to begin per second (default: one when another has ended)"),
+        ("--resident", "N", _count(0), "sessions that are up all the time (default: 0)"),
+        ("--touches", "N", _rate, "touches of those per second, beside the calls of a rate"),
+        ("--duration", "SECONDS", _seconds, "how long to measure (default: 10)"),
+        ("--warm-up", "SECONDS", _seconds_or_0, "how long to do the same before (default: 1)"),
+    ):
+        parser.add_argument(flag, metavar=metavar, type=kind, default=argparse.SUPPRESS, help=text)
     parser.add_argument(
-        "--timeout", metavar="SECONDS", type=_seconds, default=5.0, help="for the answer (default: %(default)s)"
+        "--spacing",
+        choices=["poisson", "even"],
+        default=argparse.SUPPRESS,
+        help="of the calls of a rate: as independent callers have it, or even (default: poisson)",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON, not a table")
+    parser.add_argument(
+        "--no-ceiling", dest="ceiling", action="store_false", help="do not measure what the benchmark itself can do"
+    )
+
+
+def _count(least: int, most: int | None = None) -> Callable[[str], int]:
+    """What reads a whole number within these bounds."""
+    bounds = f"from {least:,}" if most is None else f"from {least:,} to {most:,}"
+
+    def parse(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            if least <= (value := int(text)) and (most is None or value <= most):
+                return value
+        raise argparse.ArgumentTypeError(f"must be a whole number {bounds}, not {text!r}")
+
+    return parse
+
+
+def _rate(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a number per second above 0, not {text!r}")
+
+
+def _seconds_or_0(text: str) -> float:
+    return 0.0 if text == "0" else _seconds(text)
 
 
 def _seconds(text: str) -> float:
