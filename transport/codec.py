@@ -242,6 +242,8 @@ class Framer:
         self._offset = 0
         self._fault = ""
         """What is wrong with what waits. A text: the exception would hold frames, and these the connection."""
+        self.is_empty = True
+        """Whether nothing waits."""
         self.frames = 0
         """How many frames have been cut off; tells whether an unfinished frame is still the same one."""
 
@@ -252,6 +254,7 @@ class Framer:
 
     def feed(self, data: bytes) -> None:
         """Take in what arrived."""
+        self.is_empty = self.is_empty and not data
         if self._is_fed:
             assert self._unpacker is not None
             self._unpacker.feed(data)
@@ -330,3 +333,4 @@ class Framer:
         if len(self._buffer) > self.KEPT_SIZE:
             self._unpacker = None
         self._buffer, self._start, self._is_fed = b"", 0, False
+        self.is_empty = True

@@ -75,18 +75,27 @@ class Connection(asyncio.Protocol):
         """See ``asyncio.Protocol``."""
         if self._owed is not None and not (data := self._still_owed(data)):
             return
-        if self._is_behind or self._framer.waiting:
+        if self._is_behind or not self._framer.is_empty:
             self._framer.feed(data)
             if not self._is_behind:
                 self._work()
             return
         try:
-            call = decode_call(data)
-        except Exception:  # noqa: BLE001  (not exactly one request)
+            call = decode_call(data)  # exactly one request, as a client sends it that does not pipeline
+        except Exception:  # noqa: BLE001
             self._take_in(data)
             self._work()
-        else:
-            self._answer_one(call)
+            return
+        if not self._round.is_open:
+            self._round.begin()
+        self._round.unflushed.append(self)
+        try:
+            size = self._responder.answer_call(call)
+        except NotAFrameError as error:
+            self._give_up("not_a_frame", error)
+            return
+        if size > BIG_ANSWER and self._is_limited():
+            self._regulate(is_exhausted=False)
 
     def pause_writing(self) -> None:
         """See ``asyncio.Protocol``: the client does not read its answers."""
@@ -139,19 +148,6 @@ class Connection(asyncio.Protocol):
             self._requests = iter(decode_calls(data))
         except Exception:  # noqa: BLE001  (not whole requests and nothing else: the framer sees what it is)
             self._framer.feed(data)
-
-    def _answer_one(self, call: Call) -> None:
-        """Answer the only request that a read brought: what a client that does not pipeline sends."""
-        if not self._round.is_open:
-            self._round.begin()
-        self._round.unflushed.append(self)
-        try:
-            size = self._responder.answer_call(call)
-        except NotAFrameError as error:
-            self._give_up("not_a_frame", error)
-            return
-        if size > BIG_ANSWER and self._is_limited():
-            self._regulate(is_exhausted=False)
 
     def _work(self) -> None:
         """Answer what has arrived, as far as the limits allow now."""
@@ -223,7 +219,7 @@ class Connection(asyncio.Protocol):
                 self._finish()
         else:
             self._set_reading(True)
-            if self._framer.waiting and self._framer.frames != self._timed_frame:
+            if not self._framer.is_empty and self._framer.frames != self._timed_frame:
                 self._time_frame()
 
     def _set_reading(self, is_reading: bool) -> None:
@@ -249,7 +245,7 @@ class Connection(asyncio.Protocol):
     def _frame_is_due(self) -> None:
         """A frame has had its time: that which is unfinished now, or an earlier one."""
         self._frame_timer = None
-        if not self._framer.waiting:
+        if self._framer.is_empty:
             return
         now = self._loop.time()
         if not self._is_reading:  # the client could not send on

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 
-__all__ = ["CLOSE_REASONS", "LATENCY_BOUNDS", "MethodTally", "Observed", "observe"]
+__all__ = ["CLOSE_REASONS", "LATENCY_BOUNDS", "MethodTally", "Observed", "observe", "observe_one"]
 
 CLOSE_REASONS = ("not_a_frame", "frame_timeout", "write_timeout", "max_connections", "drain_timeout")
 """Why this side closes connections."""
@@ -17,22 +17,31 @@ LATENCY_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.
 class MethodTally:
     """The requests of one method."""
 
-    __slots__ = ("buckets", "errors", "seconds")
+    __slots__ = ("answered", "buckets", "errors", "seconds")
 
     def __init__(self) -> None:
         self.buckets = [0] * (len(LATENCY_BOUNDS) + 1)
         """Requests by upper bound of their time, failed ones too; not summed up."""
         self.seconds = 0.0
+        self.answered = 0
+        """Requests of the present round, whose time is not known yet: none of the other counts has them."""
         self.errors: Counter[str] = Counter()
         """Failed requests by error code. Those that succeeded are the rest."""
 
 
-def observe(tallies: list[MethodTally], seconds: float) -> None:
-    """Count one request of each of ``tallies``, all answered after ``seconds``."""
+def observe(tallies: Iterable[MethodTally], seconds: float) -> None:
+    """Count the requests of the round that ends, all answered after ``seconds``."""
     bucket = bisect_left(LATENCY_BOUNDS, seconds)
     for tally in tallies:
-        tally.buckets[bucket] += 1
-        tally.seconds += seconds
+        tally.buckets[bucket] += tally.answered
+        tally.seconds += tally.answered * seconds
+        tally.answered = 0
+
+
+def observe_one(tally: MethodTally, seconds: float) -> None:
+    """Count a request that was answered after ``seconds``, by itself."""
+    tally.buckets[bisect_left(LATENCY_BOUNDS, seconds)] += 1
+    tally.seconds += seconds
 
 
 class Observed:

@@ -24,7 +24,7 @@ from sessiond.transport.codec import (
     inspect,
 )
 from sessiond.transport.methods import METHODS, SMALL
-from sessiond.transport.observed import MethodTally, Observed, observe
+from sessiond.transport.observed import MethodTally, Observed, observe_one
 from sessiond.transport.round import Round
 
 if TYPE_CHECKING:
@@ -124,7 +124,9 @@ class Responder:
         except BaseException as error:  # noqa: BLE001  (a fault of ours is the answer to this request and no more)
             return self._collect(tally, *self._failure(call.msgid, error))
         self.answers.append(answer)
-        self._round.answered.append(tally)
+        if not tally.answered:
+            self._round.answered.append(tally)
+        tally.answered += 1
         return len(answer)
 
     # With care: whatever is not a plain request with proper parameters
@@ -167,7 +169,9 @@ class Responder:
 
     def _collect(self, tally: MethodTally, answer: bytes, code: str | None) -> int:
         """Take in the answer to a request of this round; its size."""
-        self._round.answered.append(tally)
+        if not tally.answered:
+            self._round.answered.append(tally)
+        tally.answered += 1
         if code is not None:
             self._round.failed.append((tally, code))
         if answer:
@@ -189,7 +193,7 @@ class Responder:
             if isinstance(error, pykka.ActorDeadError):  # the actor stopped before it came to this request
                 error = Unavailable("The service is stopping")
             answer, code = self._success(msgid, result) if error is None else self._failure(msgid, error)
-            observe([tally], time.monotonic() - arrived)
+            observe_one(tally, time.monotonic() - arrived)
             if code is not None:
                 tally.errors[code] += 1
             if answer:

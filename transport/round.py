@@ -41,7 +41,7 @@ class Round:
         self.unflushed: list[Flushing] = []
         """Who is to be flushed at the end."""
         self.answered: list[MethodTally] = []
-        """The tallies of the requests answered in it."""
+        """The tallies of the requests answered in it, each once."""
         self.failed: list[tuple[MethodTally, str]] = []
         """Those of them whose answer is an error, and its code."""
 

@@ -31,7 +31,7 @@ from sessiond.actors.surveyor import SurveyorActor
 from sessiond.metrics.collecting import Collecting
 from sessiond.metrics.collector import SessionCollector
 from sessiond.metrics.families import families
-from sessiond.transport.observed import LATENCY_BOUNDS, Observed, observe
+from sessiond.transport.observed import LATENCY_BOUNDS, Observed, observe, observe_one
 from sessiond.transport.server import FrontEnd
 from sessiond.watch import LoopWatch
 
@@ -245,9 +245,11 @@ def test_the_build_says_what_runs(context):
 def test_requests_are_shown_by_method_and_code(context):
     observed = Observed(["ping", "touch_session"])
     ping, touch = observed.methods["ping"], observed.methods["touch_session"]
-    observe([ping, ping, touch], 0.0002)
-    observe([touch, touch], 7.0)
-    observe([observed.methods["unknown"]], 0.0)
+    ping.answered, touch.answered = 2, 1
+    observe([ping, touch], 0.0002)
+    touch.answered = 2
+    observe([touch], 7.0)
+    observe_one(observed.methods["unknown"], 0.0)
     touch.errors["not_found"] += 2
     observed.methods["unknown"].errors["unknown_method"] += 1
     observed.connections = 5

@@ -56,7 +56,7 @@ def outcome(frame: bytes) -> str:
     except NotAFrameError:
         assert not responder.answers
         return "closed"
-    codes = [code for _, code in this.failed] or ["ok" for _ in this.answered]
+    codes = [code for _, code in this.failed] or ["ok" for tally in this.answered for _ in range(tally.answered)]
     assert len(codes) <= 1
     answers = list(map(msgpack.unpackb, responder.answers))
     is_request = parse(frame)[0][0] == 0
