@@ -84,6 +84,13 @@ def test_a_server_that_does_not_start_is_told():
         pass
 
 
+@pytest.mark.parametrize("module", ["sessiond.bench.echo", "benchmarks.peers.plain_dict"])
+def test_a_server_runs_where_it_is_told_to_even_if_it_chooses_itself(module):
+    for core in os.sched_getaffinity(0):
+        with started([sys.executable, "-m", module], core) as server:
+            assert os.sched_getaffinity(server.pid) == {core}
+
+
 def test_what_the_kernel_says_of_a_server_is_read(peer):
     before = peer.cpu_seconds
     while peer.cpu_seconds == before:
