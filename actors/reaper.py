@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from sessiond.actors.context import TICK
@@ -21,6 +22,8 @@ __all__ = ["ReaperActor"]
 HASTE = 0.005
 """Seconds between sweeps while there is a backlog, or longer if few may end in a second: short, so that each sweep can
 be small and nobody waits long for it."""
+LONGEST = 2 * HASTE
+"""A sweep may end as many as the time since the one before allows, but no more than this time does."""
 LOOKS_PER_END = 8
 """A sweep looks at this many times the entries that it may end: a look costs an eighth of an end, or less."""
 
@@ -37,8 +40,10 @@ class ReaperActor(ServiceActor):
     def __init__(self, context: Context) -> None:
         """Reap in these books."""
         super().__init__(context)
-        self._ends_per_sweep = max(1, int(context.settings.ends_per_second * HASTE))
-        self._haste = self._ends_per_sweep / context.settings.ends_per_second
+        self._rate = context.settings.ends_per_second
+        self._haste = max(HASTE, 1 / self._rate)
+        self._swept = -math.inf
+        """When the last sweep began, on the monotonic clock."""
 
     def resume(self) -> None:
         """See ``ServiceActor``."""
@@ -55,15 +60,17 @@ class ReaperActor(ServiceActor):
     def sweep(self) -> bool:
         """End and forget what is due, up to the limits of one sweep; whether nothing due is left."""
         now = self._context.clock.read()
+        most = max(1, int(self._rate * min(now.monotonic - self._swept, LONGEST)))
+        self._swept = now.monotonic
         self._context.wheel.due(now.monotonic)
-        self._end_overdue(now)
-        return self._forget_overdue(now) and not self._context.wheel.backlog
+        self._end_overdue(now, most)
+        return self._forget_overdue(now, 2 * most) and not self._context.wheel.backlog
 
-    def _end_overdue(self, now: Instant) -> None:
+    def _end_overdue(self, now: Instant, most: int) -> None:
         ends = 0
-        looks = self._ends_per_sweep * LOOKS_PER_END
-        while ends < self._ends_per_sweep and looks > 0:
-            due = self._context.wheel.take(min(self._ends_per_sweep - ends, looks))
+        looks = most * LOOKS_PER_END
+        while ends < most and looks > 0:
+            due = self._context.wheel.take(min(most - ends, looks))
             if not due:
                 return
             looks -= len(due)
@@ -87,8 +94,8 @@ class ReaperActor(ServiceActor):
             session._crashed(error)  # noqa: SLF001
         return True
 
-    def _forget_overdue(self, now: Instant) -> bool:
-        for _ in range(2 * self._ends_per_sweep):
+    def _forget_overdue(self, now: Instant, most: int) -> bool:
+        for _ in range(most):
             ended: EndedSession | None = self._context.retention.overdue(now.monotonic)
             if ended is None:
                 return True

@@ -63,11 +63,11 @@ def test_sessions_end_in_the_order_of_their_deadlines(manager):
 
 def test_only_so_many_end_in_one_sweep():
     """The rest is a backlog that anybody can see, and is swept at a faster pace."""
-    with service(ends_per_second=400) as manager:
-        for _ in range(6):
+    with service(ends_per_second=1000) as manager:
+        for _ in range(20):
             manager.create(setup_timeout=10)
-        manager.clock.advance(20)
-        for left in (4, 2, 0):
+        for passed, left in ((20, 10), (0.0055, 5), (0.0075, 0)):  # no more than ten, then as many as the time allows
+            manager.clock.advance(passed)
             manager.dispatcher.fire()
             manager.settle()
             assert manager.count_sessions().count == manager.context.wheel.backlog == left
