@@ -1,0 +1,1 @@
+"""Servers to compare with: small programs, each started as a process of its own by ``python -m``."""
