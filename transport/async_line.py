@@ -7,6 +7,8 @@ import itertools
 import random
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
+
 from sessiond.actors.errors import SessiondError
 from sessiond.transport.client_link import prepare
 from sessiond.transport.client_repeats import Journal, Reconnection
@@ -24,16 +26,13 @@ CHUNK = 65_536
 """Bytes read at once: more than the answers of many requests, but for long lists."""
 
 
-class _Call:
+class _Call(msgspec.Struct, eq=False):
     """A request under way."""
 
-    __slots__ = ("deadline", "frame", "reply", "request")
-
-    def __init__(self, request: Request[Any], frame: bytes, reply: asyncio.Future[Reply], deadline: float) -> None:
-        self.request = request
-        self.frame = frame
-        self.reply = reply
-        self.deadline = deadline
+    request: Request[Any]
+    frame: bytes
+    reply: asyncio.Future[Reply]
+    deadline: float
 
 
 class _Link(asyncio.BufferedProtocol):
@@ -177,7 +176,8 @@ class AsyncLine:
         self._link.transport.write(b"".join(frames))
 
     def _settle(self, call: _Call, outcome: Reply | SessiondError) -> None:
-        self._journal.done(call.request)
+        if call.request.session is not None:
+            self._journal.done(call.request)
         if call.reply.done():  # whoever waited has been cancelled
             return
         if isinstance(outcome, Reply):

@@ -130,17 +130,15 @@ class Reconnection:
         self._patience = patience
         self._draw = draw
         self._attempts = 0
+        self.is_trying = False
+        """Whether there was no answer since the last attempt."""
         self._away_since = math.inf
         self._next_at = -math.inf
-
-    @property
-    def is_trying(self) -> bool:
-        """Whether there was no answer since the last attempt."""
-        return self._attempts > 0
 
     def begun(self, now: float) -> None:
         """An attempt begins; the next is due once this one has failed."""
         self._attempts += 1
+        self.is_trying = True
         self._away_since = min(self._away_since, now)
         self._next_at = math.inf
 
@@ -151,6 +149,7 @@ class Reconnection:
     def answered(self) -> None:
         """The service has answered."""
         self._attempts = 0
+        self.is_trying = False
         self._away_since = math.inf
 
     def pause(self, now: float) -> float:

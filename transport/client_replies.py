@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import msgpack
@@ -56,7 +56,7 @@ class ReplyStream:
         """Where in all the bytes that the unpacker was fed the buffer begins."""
         self._unpacker: msgpack.Unpacker | None = None
 
-    def feed(self, data: bytes) -> Iterator[Reply]:
+    def feed(self, data: bytes) -> Iterable[Reply]:
         """Take in what arrived; the replies that are whole by now.
 
         Requests and notifications of the service are passed over.
@@ -66,8 +66,10 @@ class ReplyStream:
         """
         if not self._buffer:
             with contextlib.suppress(IndexError, *UNREADABLE):
-                yield from _decode_array(as_array(data, _REPLY_BEGINS))
-                return
+                return _decode_array(as_array(data, _REPLY_BEGINS))
+        return self._feed_frames(data)
+
+    def _feed_frames(self, data: bytes) -> Iterator[Reply]:
         for frame in self._cut(data):
             reply = _read(frame)
             if reply is not None:

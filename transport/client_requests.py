@@ -29,6 +29,7 @@ __all__ = ["FieldsPage", "Request", "SessionPage"]
 R = TypeVar("R")
 
 _encode = msgspec.msgpack.Encoder().encode
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 class SessionPage(Page, frozen=True):
@@ -57,7 +58,10 @@ class Request(Generic[R]):
             InvalidRequest: the service would take the parameters for no frame at all, and close the connection on
                 which other requests are under way.
         """
-        plain = [_plain(param, "params", MAX_DEPTH - 2) for param in params]
+        plain: list[Any] = list(params)
+        for place, param in enumerate(plain):
+            if param.__class__ not in _SCALARS:
+                plain[place] = _plain(param, "params", MAX_DEPTH - 2)
         if method == "create_session" and plain and isinstance(plain[0], dict):
             plain[0]["request_id"] = plain[0].get("request_id") or secrets.token_hex(16)
         self.method = method
@@ -109,12 +113,9 @@ class Request(Generic[R]):
         return Unavailable(f"{why}; whether {self.method} was carried out is not known", outcome="unknown")
 
 
-_SCALARS = frozenset({str, int, float, bool, type(None)})
-
-
 def _plain(value: object, field: str, depth: int) -> Any:
     """``value`` if it is something that a frame may hold; maps as dicts."""
-    if value.__class__ in _SCALARS or value is None or isinstance(value, (str, int, float)):
+    if value is None or isinstance(value, (str, int, float)):
         return value
     if isinstance(value, (dict, Mapping)):
         _check_size(field, len(value), MAX_MAP, depth)
