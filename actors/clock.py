@@ -44,9 +44,10 @@ class SystemClock:
 
 
 class TurnClock:
-    """A clock that can be held, so that everything done for one read of a socket happens at one moment.
+    """A clock that can be held, so that everything done for one turn of an event loop happens at one moment.
 
-    Saves two reads of the machine's clocks and an ``Instant`` for every request after the first.
+    Saves two reads of the machine's clocks and an ``Instant`` for every request after the first. Whatever else runs
+    until the release, the reaper for one, is at that moment too.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -59,7 +60,7 @@ class TurnClock:
         return self._held or self._clock.read()
 
     def hold(self) -> Instant:
-        """Stop at this moment until ``release``. Only inside a turn."""
+        """Stop at this moment until ``release``, which is to come within milliseconds."""
         self._held = self._clock.read()
         return self._held
 

@@ -22,8 +22,6 @@ __all__ = ["ReaperActor"]
 HASTE = 0.005
 """Seconds between sweeps while there is a backlog, or longer if few may end in a second: short, so that each sweep can
 be small and nobody waits long for it."""
-LONGEST = 2 * HASTE
-"""A sweep may end as many as the time since the one before allows, but no more than this time does."""
 LOOKS_PER_END = 8
 """A sweep looks at this many times the entries that it may end: a look costs an eighth of an end, or less."""
 
@@ -44,6 +42,8 @@ class ReaperActor(ServiceActor):
         self._haste = max(HASTE, 1 / self._rate)
         self._swept = -math.inf
         """When the last sweep began, on the monotonic clock."""
+        self._allowed = 0.0
+        """How many may end: what the time since then allows, and the fractions left over."""
 
     def resume(self) -> None:
         """See ``ServiceActor``."""
@@ -60,11 +60,18 @@ class ReaperActor(ServiceActor):
     def sweep(self) -> bool:
         """End and forget what is due, up to the limits of one sweep; whether nothing due is left."""
         now = self._context.clock.read()
-        most = max(1, int(self._rate * min(now.monotonic - self._swept, LONGEST)))
-        self._swept = now.monotonic
+        most = self._allowance(now)
         self._context.wheel.due(now.monotonic)
         self._end_overdue(now, most)
         return self._forget_overdue(now, 2 * most) and not self._context.wheel.backlog
+
+    def _allowance(self, now: Instant) -> int:
+        """How many may end in the sweep of ``now``: never more than two sweeps' share, however late it comes."""
+        self._allowed += self._rate * min(now.monotonic - self._swept, 2 * self._haste)
+        self._swept = now.monotonic
+        most = max(1, int(self._allowed))
+        self._allowed = max(0.0, self._allowed - most)
+        return most
 
     def _end_overdue(self, now: Instant, most: int) -> None:
         ends = 0

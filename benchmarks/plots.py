@@ -61,6 +61,7 @@ def _throughput(results: Results) -> Figure:
         axes.set_title(scenario.title)
         axes.set_xlabel("requests per second")
         axes.grid(visible=False, axis="y")
+        axes.locator_params(axis="x", nbins=4)
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.margins(x=0.18)
     return figure

@@ -65,8 +65,8 @@ class ReplyStream:
             NotAFrameError: the bytes are no replies; neither can be anything after them.
         """
         if not self._buffer:
-            with contextlib.suppress(IndexError, *UNREADABLE):
-                return _decode_array(as_array(data, _REPLY_BEGINS))
+            with contextlib.suppress(*UNREADABLE):
+                return _decode_array(as_array(data, data.count(_REPLY_BEGINS)))
         return self._feed_frames(data)
 
     def _feed_frames(self, data: bytes) -> Iterator[Reply]:

@@ -46,7 +46,7 @@ MAX_MAP = 64
 MAX_DEPTH = 8
 MAX_MSGID = 2**32 - 1
 MAX_CALLS = 256
-"""The messages that ``as_array`` takes at once."""
+"""The requests that ``decode_calls`` takes at once."""
 
 REQUEST, RESPONSE, NOTIFICATION = 0, 1, 2
 
@@ -99,7 +99,6 @@ class _BinaryNotification(msgspec.Struct, array_like=True, forbid_unknown_fields
 decode_call = msgspec.msgpack.Decoder(Call).decode
 """The fast way, for what is exactly one request; raises anything for whatever is not. See ``decode``."""
 _decode_array_of_calls = msgspec.msgpack.Decoder(list[Call]).decode
-_ARRAY_HEADERS = tuple(b"\xdc" + count.to_bytes(2, "big") for count in range(MAX_CALLS + 1))
 _CALL_BEGINS = b"\x94\x00"
 _decode_notification = msgspec.msgpack.Decoder(Notification).decode
 _decode_binary_call = msgspec.msgpack.Decoder(_BinaryCall).decode
@@ -117,21 +116,17 @@ _ATTEMPTS: tuple[Callable[[bytes], Call | Notification], ...] = (
 def decode_calls(data: bytes) -> list[Call]:
     """The fast way, for what is nothing but whole requests; raises anything for whatever is not, see ``decode``.
 
-    The decoder refuses what ``as_array`` has guessed wrong.
+    Their number is guessed by what each of them begins with; the decoder refuses a wrong guess.
     """
-    return _decode_array_of_calls(as_array(data, _CALL_BEGINS))
+    count = data.count(_CALL_BEGINS)
+    if count > MAX_CALLS:
+        raise msgspec.DecodeError("more than may be decoded at once")
+    return _decode_array_of_calls(as_array(data, count))
 
 
-def as_array(data: bytes, beginning: bytes) -> bytes:
-    """Messages that each begin with ``beginning``, as the one array that they are with a header before them.
-
-    A decoder takes an array in one call. The number of messages is a guess, and wrong if one of them holds these bytes
-    elsewhere: then this is no array.
-
-    Raises:
-        IndexError: there are more than ``MAX_CALLS``.
-    """
-    return _ARRAY_HEADERS[data.count(beginning)] + data
+def as_array(messages: bytes, count: int) -> bytes:
+    """So many messages as the one array that they are with a header before them: a decoder takes it in one call."""
+    return b"\xdd" + count.to_bytes(4, "big") + messages
 
 
 def decode(frame: bytes) -> Call | Notification | None:

@@ -202,7 +202,11 @@ class Connection(asyncio.Protocol):
             return
         answers = self._responder.answers
         if answers:
-            self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
+            try:
+                self._transport.write(answers[0] if len(answers) == 1 else b"".join(answers))
+            except Exception as error:  # noqa: BLE001  (others are to be flushed after this one)
+                self._front_end.crashed(error)
+                self._transport.abort()
             answers.clear()
 
     # Flow

@@ -76,13 +76,33 @@ def test_only_so_many_end_in_one_sweep():
 
 def test_where_few_may_end_in_a_second_the_sweeps_are_further_apart():
     with service(ends_per_second=50) as manager:
-        for _ in range(2):
+        for _ in range(5):
             manager.create(setup_timeout=10)
         manager.clock.advance(20)
         manager.dispatcher.fire()
         manager.settle()
-        assert manager.count_sessions().count == 1
+        assert manager.count_sessions().count == 3
         assert [seconds for seconds, _ in manager.dispatcher.timers] == [1 / 50]
+
+
+@pytest.mark.parametrize("rate", [50, 250, 399, 590, 1000, 5000])
+@pytest.mark.parametrize("late", [0.0, 0.001], ids=["in time", "late"])
+def test_as_many_end_in_a_second_as_may(rate, late):
+    """However few that are for one sweep, and however late the timers of the loop."""
+    with service(ends_per_second=rate) as manager:
+        for _ in range(2 * rate):
+            manager.create(setup_timeout=10)
+        manager.clock.advance(20)
+        manager.dispatcher.fire()
+        manager.settle()
+        before, until = manager.count_sessions().count, manager.clock.wall + 1
+        while manager.clock.wall < until:
+            ((seconds, _),) = manager.dispatcher.timers
+            manager.clock.advance(seconds + late)
+            manager.dispatcher.fire()
+            manager.settle()
+        ended = before - manager.count_sessions().count
+        assert 0.98 * rate <= ended <= 1.05 * rate
 
 
 def test_only_so_many_are_forgotten_in_one_sweep():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import errno
 import io
 import json
 import re
@@ -13,6 +16,7 @@ import pytest
 from pages import code, page, table
 from serving import serving
 
+from sessiond.actors.errors import Unavailable
 from sessiond.bench import command
 from sessiond.bench.command import bench, exit_code
 from sessiond.bench.measured import Load, Result
@@ -70,6 +74,37 @@ def test_a_service_that_is_not_there_is_exit_code_3(sessiond):
     done = sessiond("bench", "--server", server, "--no-ceiling", *SHORT)
     assert done.returncode == 3
     assert done.stderr.splitlines()[-1] == f"unavailable: {server} cannot be reached: Connection refused"
+
+
+def test_a_service_that_refuses_connections_is_exit_code_3(serve, sessiond):
+    """Some connections were made and closed again before anything was measured."""
+    server = serve("--limits-max-connections", "1").server
+    done = sessiond("bench", "--server", server, "--no-ceiling", "--connections", "20", "--duration", "0.05")
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+
+
+def test_a_generator_that_cannot_measure_itself_says_so(monkeypatch):
+    """For want of open files, or because its echo server is gone."""
+
+    @contextlib.asynccontextmanager
+    async def no_server():
+        raise OSError(errno.EMFILE, "Too many open files")
+        yield
+
+    monkeypatch.setattr(command, "echo_server", no_server)
+    with pytest.raises(Unavailable, match="The generator cannot be measured: Too many open files"):
+        bench("127.0.0.1:1", Load(), ProgressLine(io.StringIO()), has_ceiling=True)
+
+    @contextlib.asynccontextmanager
+    async def server_that_hangs_up():
+        server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1")
+        async with server:
+            yield server.sockets[0].getsockname()[1]
+
+    monkeypatch.setattr(command, "echo_server", server_that_hangs_up)
+    with pytest.raises(Unavailable, match="The generator cannot be measured: a connection was lost"):
+        bench("127.0.0.1:1", Load(), ProgressLine(io.StringIO()), has_ceiling=True)
 
 
 def test_requests_that_failed_are_exit_code_1(serve, sessiond):

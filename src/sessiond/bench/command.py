@@ -66,13 +66,23 @@ async def _bench(host: str, port: int, load: Load, progress: ProgressLine, *, ha
 
 
 async def _ceiling(load: Load, progress: ProgressLine, stop: asyncio.Event) -> float:
-    """Requests per second against an echo server, with as many connections and requests under way on each."""
+    """Requests per second against an echo server, with as many connections and requests under way on each.
+
+    Raises:
+        Unavailable: that cannot be found out, for want of open files for one.
+    """
     progress.say("measuring what this generator can do")
     alike = Load(
         connections=load.connections, pipeline=load.pipeline, duration=CEILING_DURATION, warm_up=CEILING_WARM_UP
     )
-    async with echo_server() as port:
-        return (await drive("127.0.0.1", port, EchoedRpc, alike, stop=stop)).rate
+    try:
+        async with echo_server() as port:
+            result = await drive("127.0.0.1", port, EchoedRpc, alike, stop=stop)
+    except OSError as error:
+        raise Unavailable(f"The generator cannot be measured: {error.strerror or error}") from None
+    if result.lost is not None:
+        raise Unavailable(f"The generator cannot be measured: {result.lost}")
+    return result.rate
 
 
 @contextlib.contextmanager

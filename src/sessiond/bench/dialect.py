@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from sessiond.bench.workload import CHANGED_METADATA, Call, Step
+from sessiond.transport.codec import as_array
 
 __all__ = ["MAX_PIPELINE", "Dialect", "EchoedRpc", "MessagePackRpc", "UnreadableError"]
 
@@ -121,9 +122,6 @@ class _Echo(msgspec.Struct, array_like=True, gc=False):
     params: msgspec.Raw
 
 
-_ARRAY_HEADERS = tuple(b"\xdc" + count.to_bytes(2, "big") for count in range(MAX_PIPELINE + 1))
-"""By the number of elements; there cannot be more answers than requests under way."""
-
 _Frame = TypeVar("_Frame")
 
 
@@ -144,16 +142,16 @@ class _Frames(Generic[_Frame]):
             data = self._rest + data
             self._rest = b""
         try:
-            return self._decode(_ARRAY_HEADERS[data.count(self._begin)] + data)
-        except (ValueError, IndexError):  # msgspec's errors are values', as that of a wrong UTF-8 is
+            return self._decode(as_array(data, data.count(self._begin)))
+        except ValueError:  # msgspec's errors are values', as that of a wrong UTF-8 is
             return self._feed_counted(data)
 
     def _feed_counted(self, data: bytes) -> list[_Frame]:
         try:
             count, end = _count(data)
             self._rest = data[end:]
-            return self._decode(_ARRAY_HEADERS[count] + data[:end])
-        except (ValueError, IndexError, msgpack.UnpackException) as error:
+            return self._decode(as_array(data[:end], count))
+        except (ValueError, msgpack.UnpackException) as error:
             raise UnreadableError(f"it begins with {data[:16]!r}: {error}") from None
 
 

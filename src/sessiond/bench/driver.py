@@ -230,6 +230,8 @@ class _Driver:
         return itertools.takewhile(lambda _: not self._stop.is_set(), calls)
 
     async def _measure(self) -> None:
+        if self.result.lost is not None:
+            return
         now = perf_counter()
         self._measured_from = now + self._load.warm_up
         self._measured_until = self._measured_from + self._load.duration
@@ -240,6 +242,7 @@ class _Driver:
         self._measured_until = min(now, self._measured_until)
         self.result.seconds = max(0.0, self._measured_until - self._measured_from)
         if isinstance(self._work, OpenLoop):
+            self._work.skip(self._measured_from)
             self.result.behind = self._work.skip(self._measured_until)
 
     def _tell_time(self, now: float) -> float:

@@ -1,0 +1,76 @@
+"""One turn of the loop: whatever it reads is answered as of one moment, and then time goes on."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from still_loop import StillSocket
+from still_service import still_service
+from wire import request
+
+from sessiond.transport.connection import Connection
+
+
+@pytest.fixture
+def service():
+    with still_service() as serving:
+        yield serving
+
+
+@contextlib.contextmanager
+def another_connection(service):
+    socket = StillSocket(service.loop)
+    socket.protocol = connection = Connection(service.front_end.local())
+    connection.connection_made(socket)
+    try:
+        yield connection
+        if socket.state == "open":
+            connection.connection_lost(None)
+    finally:
+        socket.drop()
+
+
+def test_what_all_connections_send_in_one_turn_is_done_at_one_moment(service):
+    one, other = service.create(2)
+    with another_connection(service) as connection:
+        service.connection.data_received(request(1, "update_session_state", one, "ringing"))
+        service.clock.advance(5)
+        connection.data_received(request(1, "update_session_state", other, "ringing"))
+        service.loop.settle()
+    records = [service.context.directory.by_id[session_id].record for session_id in (one, other)]
+    assert records[0].updated_at == records[1].updated_at == service.clock.wall - 5
+
+
+def test_time_goes_on_after_a_turn_and_stands_still_in_it(service):
+    clock = service.context.clock
+    service.connection.data_received(request(1, "ping"))
+    begun = clock.read()
+    service.clock.advance(5)
+    assert clock.read() == begun
+    service.loop.settle()
+    assert clock.read().monotonic == begun.monotonic + 5
+
+
+def test_each_request_of_a_turn_is_counted_once(service):
+    tally = service.front_end.local().observed.methods["ping"]
+    with another_connection(service) as connection:
+        service.connection.data_received(request(1, "ping") * 3)
+        connection.data_received(request(1, "ping"))
+        assert sum(tally.buckets) == 0
+        service.loop.settle()
+        assert sum(tally.buckets) == 4
+        connection.data_received(request(2, "ping"))
+        service.loop.settle()
+        assert sum(tally.buckets) == 5
+
+
+def test_a_connection_that_cannot_be_written_to_keeps_no_answer_from_others(service, monkeypatch):
+    """Whatever its transport raises; it is aborted."""
+    with another_connection(service) as connection:
+        monkeypatch.setattr(connection._transport, "write", lambda _: 1 / 0)
+        connection.data_received(request(1, "ping"))
+        service.connection.data_received(request(2, "ping"))
+        service.loop.settle()
+        assert connection._transport.state == "aborted"
+    assert service.answers() == ["pong"]
