@@ -46,6 +46,7 @@ from sessiond.actors.results import Count, Created, Ended, Page, Updated
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.service import ServiceActor
 from sessiond.actors.session import SessionActor, SessionRef
+from sessiond.actors.sharing import SharedValues
 from sessiond.actors.states import ANSWERED
 from sessiond.actors.surveyor import SurveyorActor
 
@@ -63,8 +64,6 @@ R = TypeVar("R")
 
 MAX_OVERRIDES = 1024
 """With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
-SHORT = 64
-"""Characters of a value of metadata that is worth sharing: a codec or a trunk, and no text."""
 
 
 class RegistryActor(ServiceActor):
@@ -88,6 +87,7 @@ class RegistryActor(ServiceActor):
         self._ids = IdSource()
         self._overrides: dict[tuple[float, float, float], Timeouts] = {}
         """One copy of each set of timeouts that sessions lately had instead of the defaults."""
+        self._shared = SharedValues()
 
     def on_start(self) -> None:
         """Start the actors that work with this one; they stop with it."""
@@ -240,7 +240,12 @@ class RegistryActor(ServiceActor):
 
     def _start(self, new: NewSession) -> Created:
         context = self._context
-        _share(new, context.directory.names)
+        names = context.directory.names
+        new.type = names.setdefault(new.type, new.type)
+        if new.gateway is not None:
+            new.gateway = names.setdefault(new.gateway, new.gateway)
+        if new.metadata:
+            self._shared.share(new.metadata)
         now = context.clock.read()
         record = begun(self._ids.draw(now.wall), new, now)
         since = record.created_at if record.answered_at is None else record.answered_at
@@ -287,19 +292,6 @@ class RegistryActor(ServiceActor):
                 session._release()  # noqa: SLF001
         for colleague in self._colleagues:
             colleague.stop(block=False)
-
-
-def _share(new: NewSession, names: dict[str, str]) -> None:
-    """Have ``new`` hold the one copy of each string that many sessions hold: a fifth of the memory of a session."""
-    share = names.setdefault
-    new.type = share(new.type, new.type)
-    if new.gateway is not None:
-        new.gateway = share(new.gateway, new.gateway)
-    metadata = new.metadata
-    if metadata:
-        for key, value in metadata.items():
-            if value.__class__ is str and len(value) <= SHORT:
-                metadata[key] = share(value, value)
 
 
 def _view(session: Known) -> Session:
