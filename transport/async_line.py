@@ -25,6 +25,9 @@ __all__ = ["AsyncLine"]
 CHUNK = 65_536
 """Bytes read at once: more than the answers of many requests, but for long lists."""
 
+REQUESTS_PER_WRITE = 16
+"""So many are sent at once and not only at the end of the turn: the service works on them while the rest are made."""
+
 
 class _Call(msgspec.Struct, eq=False):
     """A request under way."""
@@ -131,8 +134,12 @@ class AsyncLine:
         if self._reconnection.is_trying:
             self._reconnection.answered()
         call = self._calls.pop(reply.msgid, None)
-        if call is not None:  # else it came too late
-            self._settle(call, reply)
+        if call is None:  # it came too late
+            return
+        if call.request.session is not None:
+            self._journal.done(call.request)
+        if not call.reply.done():  # else whoever waited has been cancelled
+            call.reply.set_result(reply)
 
     def lost(self, link: _Link, reason: str) -> None:
         """The connection is lost: fail what must not be sent again, and send the rest on the next one."""
@@ -145,7 +152,7 @@ class AsyncLine:
                 self._journal.check(call.request)
             except SessiondError as error:
                 del self._calls[msgid]
-                self._settle(call, error)
+                self._fail(call, error)
         self._unsent = list(self._calls.values())
         if self._unsent:
             self._send_soon()
@@ -157,13 +164,15 @@ class AsyncLine:
         if self._link is None:
             if self._connecting is None:
                 self._connecting = self.loop.create_task(self._connect())
+        elif len(self._unsent) >= REQUESTS_PER_WRITE:
+            self._flush()
         elif not self._is_flushing:
             self._is_flushing = True
             self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._is_flushing = False
-        if self._link is None or self._link.transport.is_closing():
+        if not self._unsent or self._link is None or self._link.transport.is_closing():
             return
         unsent, self._unsent = self._unsent, []
         frames = []
@@ -175,15 +184,10 @@ class AsyncLine:
             frames.append(call.frame)
         self._link.transport.write(b"".join(frames))
 
-    def _settle(self, call: _Call, outcome: Reply | SessiondError) -> None:
-        if call.request.session is not None:
-            self._journal.done(call.request)
-        if call.reply.done():  # whoever waited has been cancelled
-            return
-        if isinstance(outcome, Reply):
-            call.reply.set_result(outcome)
-        else:
-            call.reply.set_exception(outcome)
+    def _fail(self, call: _Call, error: SessiondError) -> None:
+        self._journal.done(call.request)
+        if not call.reply.done():
+            call.reply.set_exception(error)
 
     def _expire(self) -> None:
         """Fail what is overdue. One timer is enough for all: the calls are in the order of their deadlines."""
@@ -196,7 +200,7 @@ class AsyncLine:
             overdue.append(msgid)
         for msgid in overdue:
             call = self._calls.pop(msgid)
-            self._settle(call, self._too_late(call.request))
+            self._fail(call, self._too_late(call.request))
 
     def _too_late(self, request: Request[Any]) -> SessiondError:
         return request.unavailable(self._unreachable()) if self._link is None else request.timed_out(self._timeout)
@@ -221,7 +225,7 @@ class AsyncLine:
 
     def _fail_all(self, why: str) -> None:
         for call in self._calls.values():
-            self._settle(call, call.request.unavailable(why))
+            self._fail(call, call.request.unavailable(why))
         self._calls.clear()
         self._unsent.clear()
 

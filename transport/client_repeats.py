@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from sessiond.transport.client_requests import Request
 
-__all__ = ["FIRST_DELAY", "MAX_DELAY", "Journal", "Reconnection", "Repeat", "SessionKey", "rule", "session_key"]
+__all__ = [
+    "FIRST_DELAY",
+    "MAX_DELAY",
+    "UPDATES",
+    "Journal",
+    "Reconnection",
+    "Repeat",
+    "SessionKey",
+    "rule",
+    "session_key",
+]
 
 FIRST_DELAY, MAX_DELAY = 0.05, 2.0
 """Seconds between attempts to connect: doubled from the first to the last. A service that restarts is back within a
@@ -30,7 +40,7 @@ class Repeat(enum.Enum):
     NEVER = "never"
 
 
-_UPDATES = frozenset({"update_session", "update_session_state", "update_session_metadata"})
+UPDATES = frozenset({"update_session", "update_session_state", "update_session_metadata"})
 _HARMLESS = frozenset(
     {"get_session", "list_sessions", "count_sessions", "ping", "server_info", "touch_session", "end_session"}
 )
@@ -56,9 +66,9 @@ def rule(method: str, params: Sequence[Any], session: SessionKey | None) -> Repe
     return Repeat.ALWAYS if method in _HARMLESS else Repeat.NEVER
 
 
-def session_key(method: str, params: Sequence[Any]) -> SessionKey | None:
-    """The session that an update is for; None for any other request."""
-    if method not in _UPDATES or not params:
+def session_key(params: Sequence[Any]) -> SessionKey | None:
+    """The session that one of ``UPDATES`` with these parameters is for; None if they name none."""
+    if not params:
         return None
     target = params[0]
     if isinstance(target, str):

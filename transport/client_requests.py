@@ -20,7 +20,7 @@ from sessiond.actors.arguments import (
 from sessiond.actors.errors import Internal, InvalidRequest, RequestTimeout, Unavailable
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.results import Count, Created, Ended, Page, Updated
-from sessiond.transport.client_repeats import rule, session_key
+from sessiond.transport.client_repeats import UPDATES, Repeat, rule, session_key
 from sessiond.transport.client_replies import UNREADABLE, Reply, error_from
 from sessiond.transport.codec import MAX_ARRAY, MAX_DEPTH, MAX_FRAME, MAX_MAP, REQUEST
 
@@ -47,7 +47,7 @@ class FieldsPage(Page, frozen=True):
 class Request(Generic[R]):
     """One request, whichever connections it is sent over."""
 
-    __slots__ = ("_decode", "is_sent", "method", "number", "params", "repeat", "session")
+    __slots__ = ("_decode", "is_sent", "method", "number", "params", "session")
 
     def __init__(self, method: str, params: Iterable[object], decode: Callable[[msgspec.Raw], R]) -> None:
         """Ask for ``method`` with its parameters on the wire; ``decode`` reads the result.
@@ -66,14 +66,18 @@ class Request(Generic[R]):
             plain[0]["request_id"] = plain[0].get("request_id") or secrets.token_hex(16)
         self.method = method
         self.params = plain
-        self.session = session_key(method, plain)
+        self.session = session_key(plain) if method in UPDATES else None
         """Which session it updates; None if it updates none."""
-        self.repeat = rule(method, plain, self.session)
         self.number: int | None = None
         """Its place in the order of sending, see ``Journal``; None before."""
         self.is_sent = False
         """Whether the service may have received it whole."""
         self._decode = decode
+
+    @property
+    def repeat(self) -> Repeat:
+        """Whether it may be sent again when its connection is lost."""
+        return rule(self.method, self.params, self.session)
 
     def encode(self, msgid: int) -> bytes:
         """The frame to send.
