@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
-from typing import TYPE_CHECKING, Any, cast
+import socket
+from collections.abc import Iterable
+from typing import Any, cast
 
 import msgspec
 
 from sessiond.actors.errors import SessiondError
+from sessiond.transport import client_requests as requests
+from sessiond.transport.client_breaker import Breaker
 from sessiond.transport.client_link import prepare
 from sessiond.transport.client_repeats import Journal, Reconnection
 from sessiond.transport.client_replies import Reply, ReplyStream
+from sessiond.transport.client_requests import Request
 from sessiond.transport.codec import MAX_MSGID, NotAFrameError
-
-if TYPE_CHECKING:
-    import socket
-
-    from sessiond.transport.client_requests import Request
 
 __all__ = ["AsyncLine"]
 
@@ -36,6 +36,8 @@ class _Call(msgspec.Struct, eq=False):
     frame: bytes
     reply: asyncio.Future[Reply]
     deadline: float
+    token: int
+    """The breaker's, from when it was asked for."""
 
 
 class _Link(asyncio.BufferedProtocol):
@@ -50,8 +52,8 @@ class _Link(asyncio.BufferedProtocol):
         self._reason = "The service closed the connection"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)
-        prepare(cast("socket.socket", transport.get_extra_info("socket")))
+        self.transport = cast(asyncio.Transport, transport)
+        prepare(cast(socket.socket, transport.get_extra_info("socket")))
         self._line.connected(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -59,8 +61,7 @@ class _Link(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         try:
-            for reply in self._replies.feed(bytes(self._buffer[:nbytes])):
-                self._line.replied(reply)
+            self._line.received(self._replies.feed(bytes(self._buffer[:nbytes])))
         except NotAFrameError as error:
             self._reason = f"The service sent what is no reply: {error}"
             self.transport.abort()
@@ -86,6 +87,7 @@ class AsyncLine:
         self._link: _Link | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._reconnection = Reconnection(timeout, random.random)
+        self._breaker = Breaker(timeout, random.random)
         self._cause = "There is no connection"
         self._is_flushing = False
         self._timer: asyncio.TimerHandle | None = None
@@ -95,14 +97,17 @@ class AsyncLine:
 
         Raises:
             InvalidRequest: it cannot be encoded.
-            Unavailable: the service has been away for too long to wait for it.
+            Unavailable: the service has been away for too long to wait for it, or does not answer.
         """
         msgid = next(self._ids) & MAX_MSGID
         frame = request.encode(msgid)
         now = self.loop.time()
         if self._link is None and self._reconnection.is_given_up(now):
             raise request.unavailable(self._unreachable())
-        call = _Call(request, frame, self.loop.create_future(), now + self._timeout)
+        breaker = self._breaker
+        if not breaker.is_calm:
+            frame = self._probe(now) + frame
+        call = _Call(request, frame, self.loop.create_future(), now + self._timeout, breaker.token)
         self._calls[msgid] = call
         self._unsent.append(call)
         if self._timer is None:
@@ -129,17 +134,20 @@ class AsyncLine:
         self._link = link
         self._flush()
 
-    def replied(self, reply: Reply) -> None:
-        """An answer has come."""
-        if self._reconnection.is_trying:
-            self._reconnection.answered()
-        call = self._calls.pop(reply.msgid, None)
-        if call is None:  # it came too late
-            return
-        if call.request.session is not None:
-            self._journal.done(call.request)
-        if not call.reply.done():  # else whoever waited has been cancelled
-            call.reply.set_result(reply)
+    def received(self, replies: Iterable[Reply]) -> None:
+        """Something has come, and these answers with it."""
+        calls = self._calls
+        for reply in replies:
+            if self._reconnection.is_trying:
+                self._reconnection.answered()
+            call = calls.pop(reply.msgid, None)
+            if call is None:  # it came too late, or was asked for by nobody
+                continue
+            if call.request.session is not None:
+                self._journal.done(call.request)
+            if not call.reply.done():  # else whoever waited has been cancelled
+                call.reply.set_result(reply)
+        self._breaker.hear()
 
     def lost(self, link: _Link, reason: str) -> None:
         """The connection is lost: fail what must not be sent again, and send the rest on the next one."""
@@ -147,6 +155,7 @@ class AsyncLine:
         self._link = None
         self._cause = reason
         self._reconnection.failed(self.loop.time())
+        self._breaker.lost()
         for msgid, call in list(self._calls.items()):
             try:
                 self._journal.check(call.request)
@@ -158,6 +167,18 @@ class AsyncLine:
             self._send_soon()
 
     # Inside
+
+    def _probe(self, now: float) -> bytes:
+        """What goes ahead of a request once one has timed out: a ping, which a service that is well answers at once.
+
+        It keeps a request that takes long for its own reason from being taken for another sign that the service hangs.
+
+        Raises:
+            Unavailable: the circuit is open, and no probe is due.
+        """
+        if self._breaker.is_open and not self._breaker.admits_probe(now):
+            raise self._breaker.refusal()
+        return requests.ping().encode(next(self._ids) & MAX_MSGID)
 
     def _send_soon(self) -> None:
         """Send what is unsent, together with what else is asked for in this turn of the loop."""
@@ -192,14 +213,17 @@ class AsyncLine:
     def _expire(self) -> None:
         """Fail what is overdue. One timer is enough for all: the calls are in the order of their deadlines."""
         self._timer = None
+        now = self.loop.time()
         overdue = []
         for msgid, call in self._calls.items():
-            if call.deadline > self.loop.time() and not call.reply.done():
+            if call.deadline > now and not call.reply.done():
                 self._timer = self.loop.call_at(call.deadline, self._expire)
                 break
             overdue.append(msgid)
         for msgid in overdue:
             call = self._calls.pop(msgid)
+            if self._link is not None and call.deadline <= now:
+                self._breaker.timed_out(call.token, now)
             self._fail(call, self._too_late(call.request))
 
     def _too_late(self, request: Request[Any]) -> SessiondError:

@@ -41,7 +41,9 @@ class Client:
     request whose connection was lost is sent again if that is safe, which is not so for one with ``if_version`` and
     for an update after which another one was sent for the same session: these raise ``Unavailable``, with
     ``details["outcome"] == "unknown"``. Once the service has been away for ``timeout`` requests no longer wait for
-    it, but fail at once until it is back.
+    it, but fail at once until it is back. Likewise while it takes requests and does not answer them: after two timeouts
+    in a row requests raise ``Unavailable`` at once, with ``details["circuit"] == "open"``, but for one now and then
+    that looks whether it answers again.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 7600, *, timeout: float = 5.0) -> None:

@@ -11,6 +11,8 @@ import time
 from typing import Any, TypeVar
 
 from sessiond.actors.errors import Unavailable
+from sessiond.transport import client_requests as requests
+from sessiond.transport.client_breaker import Breaker
 from sessiond.transport.client_link import Link, Waiter
 from sessiond.transport.client_repeats import Journal, Reconnection
 from sessiond.transport.client_replies import Reply
@@ -20,6 +22,10 @@ from sessiond.transport.codec import MAX_MSGID
 __all__ = ["Line"]
 
 R = TypeVar("R")
+
+PROBE_SHARE = 0.25
+"""How much of a request's time goes into a look whether a service is back that was away. It is what an outage costs a
+worker now and then."""
 
 
 class Line:
@@ -35,9 +41,10 @@ class Line:
         """Held while a request is sent, so that they go out whole and in the order of the journal."""
         self._journal = Journal()
         self._writing = threading.Lock()
-        """Guards the journal."""
+        """Guards the journal and the breaker."""
         self._link: Link | None = None
         self._reconnection = Reconnection(timeout, random.random)
+        self._breaker = Breaker(timeout, random.random)
         self._cause = "There is no connection"
         self._connecting = threading.Lock()
         """Held by the one thread that connects, for all of them."""
@@ -49,10 +56,14 @@ class Line:
         Raises:
             SessiondError: what the service answered, or ``RequestTimeout`` or ``Unavailable``.
         """
-        waiter = Waiter(request, next(self._ids) & MAX_MSGID, time.monotonic() + self._timeout)
+        waiter = self._waiter(request, self._timeout)
+        if not self._breaker.is_calm:
+            waiter.frame = self._probe(request) + waiter.frame
+            waiter.token = self._breaker.token
         try:
             reply = self._exchange(waiter)
         except TimeoutError:
+            self._timed_out(waiter)
             raise request.timed_out(self._timeout) from None
         finally:
             if request.session is not None:
@@ -70,6 +81,53 @@ class Line:
         """Let go of what belongs to the process from which this one was forked off."""
         if self._link is not None:
             self._link.abandon()
+
+    def _waiter(self, request: Request[Any], seconds: float) -> Waiter:
+        waiter = Waiter(request, next(self._ids) & MAX_MSGID, time.monotonic() + seconds)
+        waiter.token = self._breaker.token
+        return waiter
+
+    def _probe(self, request: Request[Any]) -> bytes:
+        """What goes ahead of a request once one has timed out: a ping, which a service that is well answers at once.
+
+        It keeps a request that takes long for its own reason from being taken for another sign that the service hangs.
+
+        Raises:
+            Unavailable: the circuit is open, and this is not the time to probe or the probe failed.
+        """
+        if self._breaker.is_open:
+            with self._writing:
+                may_probe = self._breaker.admits_probe(time.monotonic())
+            if not may_probe or not self._is_back(request):
+                raise self._breaker.refusal()
+        return requests.ping().encode(next(self._ids) & MAX_MSGID)
+
+    def _is_back(self, request: Request[Any]) -> bool:
+        """Whether the service answers again. A worker is not to wait for long to learn that it does not.
+
+        Raises:
+            Unavailable: it cannot even be reached, and no longer hangs.
+        """
+        waiter = self._waiter(requests.ping(), self._timeout * PROBE_SHARE)
+        try:
+            self._exchange(waiter)
+        except TimeoutError:
+            self._timed_out(waiter)
+        except Unavailable:
+            self._breaker.lost()
+            raise self._unreachable(request) from None
+        return not self._breaker.is_open
+
+    def _hear(self) -> None:
+        if self._breaker.is_calm:
+            self._breaker.hear()
+        else:
+            with self._writing:
+                self._breaker.hear()
+
+    def _timed_out(self, waiter: Waiter) -> None:
+        with self._writing:
+            self._breaker.timed_out(waiter.token, time.monotonic())
 
     def _exchange(self, waiter: Waiter) -> Reply:
         """Send the request until there is an answer to it."""
@@ -97,9 +155,9 @@ class Line:
             if self._closed.is_set():
                 raise waiter.request.unavailable("The client is closed")
             if self._reconnection.is_given_up(time.monotonic()):
-                raise self._unreachable(waiter)
+                raise self._unreachable(waiter.request)
             if not self._connecting.acquire(timeout=max(0.0, waiter.left())):
-                raise self._unreachable(waiter)
+                raise self._unreachable(waiter.request)
             try:
                 self._connect(waiter)
                 if self._link is not None:
@@ -119,13 +177,16 @@ class Line:
         now = time.monotonic()
         pause = reconnection.pause(now)
         if pause >= waiter.left() or reconnection.is_given_up(now):
-            raise self._unreachable(waiter)
+            raise self._unreachable(waiter.request)
         if self._closed.wait(pause):
             return
+        patience = waiter.left()
+        if reconnection.is_away(now):
+            patience = min(patience, self._timeout * PROBE_SHARE)
         reconnection.begun(time.monotonic())
         try:
-            connection = socket.create_connection((self._host, self._port), max(0.001, waiter.left()))
-            self._link = Link(connection, self._sending, self._allow)
+            connection = socket.create_connection((self._host, self._port), max(0.001, patience))
+            self._link = Link(connection, self._sending, self._allow, self._hear)
         except Exception as error:  # noqa: BLE001  (whatever it is, the service cannot be reached)
             self._cause = str(error)
         finally:
@@ -134,5 +195,5 @@ class Line:
             elif self._closed.is_set():
                 self._link.fail("The client is closed")
 
-    def _unreachable(self, waiter: Waiter) -> Unavailable:
-        return waiter.request.unavailable(f"{self._host}:{self._port} cannot be reached: {self._cause}")
+    def _unreachable(self, request: Request[Any]) -> Unavailable:
+        return request.unavailable(f"{self._host}:{self._port} cannot be reached: {self._cause}")

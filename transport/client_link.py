@@ -46,7 +46,7 @@ class _Signal(enum.Enum):
 class Waiter:
     """A thread with a request under way."""
 
-    __slots__ = ("deadline", "frame", "inbox", "is_waiting", "msgid", "request")
+    __slots__ = ("deadline", "frame", "inbox", "is_waiting", "msgid", "request", "token")
 
     def __init__(self, request: Request[Any], msgid: int, deadline: float) -> None:
         """Wait for the answer to ``request`` until ``deadline``, by the monotonic clock."""
@@ -54,6 +54,8 @@ class Waiter:
         self.msgid = msgid
         self.frame = request.encode(msgid)
         self.deadline = deadline
+        self.token = 0
+        """The breaker's, from when it was asked for."""
         self.is_waiting = False
         """Whether its request is sent and it can read for all."""
         self.inbox: queue.SimpleQueue[Reply | _Signal]
@@ -67,11 +69,16 @@ class Link:
     """One connection."""
 
     def __init__(
-        self, connection: socket.socket, sending: threading.Lock, allow: Callable[[Request[Any]], None]
+        self,
+        connection: socket.socket,
+        sending: threading.Lock,
+        allow: Callable[[Request[Any]], None],
+        hear: Callable[[], None],
     ) -> None:
         """Use ``connection``.
 
         Whoever sends holds ``sending``, and calls ``allow`` before, which raises if the request may not be sent.
+        ``hear`` is called when something has come.
         """
         self._socket = connection
         connection.setblocking(False)
@@ -81,6 +88,7 @@ class Link:
         self._writable.register(connection, select.POLLOUT)
         self._sending = sending
         self._allow = allow
+        self._hear = hear
         self._replies = ReplyStream()
         self._lock = threading.Lock()
         """Guards what follows."""
@@ -221,6 +229,7 @@ class Link:
                     self._hand_over(reply)
         except NotAFrameError as error:
             raise self.fail(f"The service sent what is no reply: {error}") from None
+        self._hear()
         return own
 
     def _send(self, waiter: Waiter) -> None:
