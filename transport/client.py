@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
@@ -17,7 +17,7 @@ from sessiond.actors.arguments import (
     UpdateArguments,
     WalkArguments,
 )
-from sessiond.actors.errors import Unavailable
+from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.results import Count, Created, Ended, Updated
 from sessiond.transport import client_requests as requests
@@ -58,8 +58,10 @@ class Client:
 
     def close(self) -> None:
         """Close the connection. Requests under way and later ones raise ``Unavailable``."""
-        self._is_closed = True
-        self._own_line().close()
+        if not self._is_closed:
+            line = self._own_line()
+            self._is_closed = True
+            line.close()
 
     def __enter__(self) -> Self:
         return self
@@ -78,11 +80,11 @@ class Client:
             Conflict: the ``request_id`` came before with other parameters.
             LimitExceeded: as many sessions live as may.
         """
-        return self._perform(requests.create_session(fields))
+        return self.perform(requests.create_session(fields))
 
     def get_session(self, target: Target) -> Session:
         """The session as it is now, or as it ended."""
-        return self._perform(requests.get_session(target))
+        return self.perform(requests.get_session(target))
 
     def update_session(
         self, target: Target, /, *, if_version: int | None = None, **changes: Unpack[UpdateArguments]
@@ -92,7 +94,7 @@ class Client:
         Raises:
             VersionConflict: the session is not at ``if_version``.
         """
-        return self._perform(requests.update_session(target, changes, if_version))
+        return self.perform(requests.update_session(target, changes, if_version))
 
     def update_session_state(
         self, target: Target, state: str, *, if_version: int | None = None, at: float | None = None
@@ -103,7 +105,7 @@ class Client:
             InvalidTransition: there is no way from the present state to that one.
             VersionConflict: the session is not at ``if_version``.
         """
-        return self._perform(requests.update_session_state(target, state, if_version, at))
+        return self.perform(requests.update_session_state(target, state, if_version, at))
 
     def update_session_metadata(
         self, target: Target, metadata: Mapping[str, Scalar | None], *, if_version: int | None = None
@@ -113,11 +115,11 @@ class Client:
         Raises:
             VersionConflict: the session is not at ``if_version``.
         """
-        return self._perform(requests.update_session_metadata(target, metadata, if_version))
+        return self.perform(requests.update_session_metadata(target, metadata, if_version))
 
     def touch_session(self, target: Target) -> Updated:
         """Activity without a change: the session is not idle."""
-        return self._perform(requests.touch_session(target))
+        return self.perform(requests.touch_session(target))
 
     def end_session(self, target: Target, /, reason: str | None = None, **options: Unpack[EndArguments]) -> Ended:
         """End the session; by default for ``normal`` if it was answered, else for ``failed``.
@@ -127,7 +129,7 @@ class Client:
         Raises:
             VersionConflict: the session is not at ``if_version``.
         """
-        return self._perform(requests.end_session(target, reason, options))
+        return self.perform(requests.end_session(target, reason, options))
 
     @overload
     def list_sessions(self, /, *, fields: None = None, **query: Unpack[ListArguments]) -> SessionPage: ...
@@ -137,7 +139,7 @@ class Client:
         self, /, *, fields: Fields | None = None, **query: Unpack[ListArguments]
     ) -> SessionPage | FieldsPage:
         """One page of the sessions that match, whole or as maps of ``fields``; see also ``sessions``."""
-        return self._perform(requests.list_sessions(fields, query))
+        return self.perform(requests.list_sessions(fields, query))
 
     def sessions(self, /, **filters: Unpack[WalkArguments]) -> Iterator[Session]:
         """All the sessions that match, fetched page by page.
@@ -156,33 +158,43 @@ class Client:
         Raises:
             LimitExceeded: more groups than an answer may have.
         """
-        return self._perform(requests.count_sessions(query))
+        return self.perform(requests.count_sessions(query))
 
     def ping(self) -> str:
         """``"pong"``."""
-        return self._perform(requests.ping())
+        return self.perform(requests.ping())
 
     def server_info(self) -> dict[str, Any]:
         """What runs there, since when, and within which limits."""
-        return self._perform(requests.server_info())
+        return self.perform(requests.server_info())
 
     def call(self, method: str, *params: object) -> Any:
         """Any method by its name, with its parameters on the wire; the result as plain data."""
-        return self._perform(requests.call(method, params))
+        return self.perform(requests.call(method, params))
+
+    # For what is built on a client
+
+    def perform(self, request: Request[R]) -> R:
+        """The result of ``request``, which is made by ``client_requests``."""
+        return self._own_line().perform(request)
+
+    def perform_all(self, requests: Sequence[Request[Any]]) -> list[Any]:
+        """The results of requests that are sent together, and the error in place of one that failed."""
+        try:
+            return self._own_line().perform_all(requests)
+        except SessiondError as error:
+            return [error] * len(requests)
 
     # Inside
 
-    def _perform(self, request: Request[R]) -> R:
-        if self._is_closed:
-            raise Unavailable("The client is closed")
-        return self._own_line().perform(request)
-
     def _own_line(self) -> Line:
-        """This process's line.
+        """This process's line; raises ``Unavailable`` once the client is closed.
 
         One that was inherited is not used: its connection is the parent's, and its locks may be held for ever by
         threads that exist there only. Two threads that get here at once make two lines, of which one is used once.
         """
+        if self._is_closed:
+            raise Unavailable("The client is closed")
         line = self._line
         if line.pid != os.getpid():
             line.abandon()

@@ -8,9 +8,10 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from sessiond.actors.errors import Unavailable
+from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.transport import client_requests as requests
 from sessiond.transport.client_breaker import Breaker
 from sessiond.transport.client_link import Link, Waiter
@@ -26,6 +27,9 @@ R = TypeVar("R")
 PROBE_SHARE = 0.25
 """How much of a request's time goes into a look whether a service is back that was away. It is what an outage costs a
 worker now and then."""
+
+
+_AGAIN = object()
 
 
 class Line:
@@ -70,6 +74,60 @@ class Line:
                 with self._writing:
                     self._journal.done(request)
         return request.read(reply)
+
+    def perform_all(self, requests_: Sequence[Request[Any]]) -> list[Any]:
+        """The results of requests that are sent together; in place of one that failed its error.
+
+        Raises:
+            Unavailable: the circuit is open.
+        """
+        outcomes: list[Any] = [None] * len(requests_)
+        left: dict[int, Waiter] = {}
+        ahead = b"" if self._breaker.is_calm else self._probe(requests_[0])
+        for place, request in enumerate(requests_):
+            try:
+                left[place] = self._waiter(request, self._timeout)
+            except SessiondError as error:
+                outcomes[place] = error
+                continue
+            left[place].frame, ahead = ahead + left[place].frame, b""
+        while left:
+            self._exchange_all(left, outcomes)
+        with self._writing:
+            for request in requests_:
+                self._journal.done(request)
+        return outcomes
+
+    def _exchange_all(self, left: dict[int, Waiter], outcomes: list[Any]) -> None:
+        """Send what is ``left``, and keep there what is to be sent again because the connection was lost."""
+        waiters = list(left.values())
+        replies: list[Reply | Exception]
+        try:
+            replies = [*self._link_for(waiters[0]).exchange_all(waiters)]
+        except (OSError, SessiondError) as error:  # holds for all of them
+            replies = [error] * len(waiters)
+        for (place, waiter), reply in zip(list(left.items()), replies, strict=True):
+            outcome = self._outcome(waiter, reply)
+            if outcome is not _AGAIN:
+                outcomes[place] = outcome
+                del left[place]
+
+    def _outcome(self, waiter: Waiter, reply: Reply | Exception) -> Any:
+        """The result or the error to tell; ``_AGAIN`` if the request is to be sent again."""
+        request = waiter.request
+        try:
+            if isinstance(reply, Reply):
+                return request.read(reply)
+            if isinstance(reply, ConnectionError):
+                with self._writing:
+                    self._journal.check(request)
+                return _AGAIN
+        except SessiondError as error:
+            return error
+        if isinstance(reply, TimeoutError):
+            self._timed_out(waiter)
+            return request.timed_out(self._timeout)
+        return reply
 
     def close(self) -> None:
         """Close the connection; requests under way and later ones raise ``Unavailable``."""
@@ -119,6 +177,9 @@ class Line:
         return not self._breaker.is_open
 
     def _hear(self) -> None:
+        """Something has come from the service, and it was no garbage."""
+        if self._reconnection.is_trying:
+            self._reconnection.answered()
         if self._breaker.is_calm:
             self._breaker.hear()
         else:
@@ -132,18 +193,17 @@ class Line:
     def _exchange(self, waiter: Waiter) -> Reply:
         """Send the request until there is an answer to it."""
         while True:
-            link = self._link
-            if link is None or link.lost is not None:
-                link = self._connected(waiter)
             try:
-                reply = link.exchange(waiter)
+                reply = self._link_for(waiter).exchange(waiter)
             except ConnectionError:
                 with self._writing:
                     self._journal.check(waiter.request)
                 continue
-            if self._reconnection.is_trying:
-                self._reconnection.answered()
             return reply
+
+    def _link_for(self, waiter: Waiter) -> Link:
+        link = self._link
+        return self._connected(waiter) if link is None or link.lost is not None else link
 
     def _allow(self, request: Request[Any]) -> None:
         with self._writing:

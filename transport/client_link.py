@@ -14,7 +14,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sessiond.transport.client_replies import Reply, ReplyStream
@@ -114,6 +114,36 @@ class Link:
                 self._catch_up()
             self._send(waiter)
             return self._wait(waiter)
+        finally:
+            self._leave(waiter)
+
+    def exchange_all(self, waiters: Sequence[Waiter]) -> list[Reply | OSError]:
+        """Send the requests together and wait for their answers.
+
+        In place of an answer that did not come stands what ``exchange`` would raise for it.
+
+        Raises:
+            ConnectionError: the connection was lost before they were sent.
+            TimeoutError: they could not be sent in time.
+        """
+        joined: list[Waiter] = []
+        try:
+            for waiter in waiters:
+                self._join(waiter)
+                joined.append(waiter)
+            if self._leader is waiters[0]:
+                self._catch_up()
+            self._send_all(waiters)
+            return [self._collect(joined.pop(0)) for _ in waiters]
+        finally:
+            for waiter in joined:
+                self._leave(waiter)
+
+    def _collect(self, waiter: Waiter) -> Reply | OSError:
+        try:
+            return self._wait(waiter)
+        except OSError as error:  # which timeouts are, too
+            return error
         finally:
             self._leave(waiter)
 
@@ -233,17 +263,30 @@ class Link:
         return own
 
     def _send(self, waiter: Waiter) -> None:
-        if not self._sending.acquire(timeout=max(0.0, waiter.left())):
-            raise TimeoutError
+        self._acquire(waiter)
         try:
             self._allow(waiter.request)
-            self._write(waiter)
+            self._write(waiter.frame, waiter)
             waiter.request.is_sent = True
         finally:
             self._sending.release()
 
-    def _write(self, waiter: Waiter) -> None:
-        rest = memoryview(waiter.frame)
+    def _send_all(self, waiters: Sequence[Waiter]) -> None:
+        self._acquire(waiters[0])
+        try:
+            for waiter in waiters:
+                self._allow(waiter.request)
+                waiter.request.is_sent = True  # perhaps, if not all of them can be sent
+            self._write(b"".join([waiter.frame for waiter in waiters]), waiters[0])
+        finally:
+            self._sending.release()
+
+    def _acquire(self, waiter: Waiter) -> None:
+        if not self._sending.acquire(timeout=max(0.0, waiter.left())):
+            raise TimeoutError
+
+    def _write(self, data: bytes, waiter: Waiter) -> None:
+        rest = memoryview(data)
         try:
             while rest:
                 try:
@@ -255,5 +298,5 @@ class Link:
                 except OSError as error:
                     raise self.fail(str(error)) from None
         finally:
-            if 0 < len(rest) < len(waiter.frame):
+            if 0 < len(rest) < len(data):
                 self.fail("Half a request was sent")  # whatever follows would not be understood

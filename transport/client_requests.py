@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
@@ -73,6 +74,12 @@ class Request(Generic[R]):
         self.is_sent = False
         """Whether the service may have received it whole."""
         self._decode = decode
+
+    def renewed(self) -> Request[R]:
+        """The same request, never sent before."""
+        request: Request[R] = copy.copy(self)
+        request.number, request.is_sent = None, False
+        return request
 
     @property
     def repeat(self) -> Repeat:
