@@ -8,7 +8,7 @@ import msgspec
 
 from sessiond.actors.record import Session
 
-__all__ = ["Count", "Created", "Ended", "Page", "Updated"]
+__all__ = ["Author", "Count", "Created", "Ended", "History", "HistoryEntry", "Page", "Updated"]
 
 
 class Created(msgspec.Struct, frozen=True, gc=False):
@@ -53,3 +53,41 @@ class Count(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int
     groups: dict[str, int] | None = None
     """Sessions per value of ``by``; the absent value's key is ``""``."""
+
+
+class Author(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Who made a change."""
+
+    kind: str
+    """``gateway``, ``client`` (one that did not register as a gateway), ``service`` or ``admin``."""
+    gateway: str | None = None
+    epoch: str | None = None
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One change of a session."""
+
+    at: float
+    """When it happened, in epoch seconds: as the gateway told, else when it arrived."""
+    author: Author
+    change: str
+    """``created``, ``state``, ``fields``, ``metadata``, ``claimed``, ``command`` or ``ended``."""
+    state: str | None = None
+    """The state that the session was created in or went to."""
+    names: list[str] | None = None
+    """Which fields, or keys of metadata, changed; as many as there is room for."""
+    reason: str | None = None
+    """The reason of the end."""
+    command: str | None = None
+    """What the gateway was told to do."""
+    outcome: str | None = None
+    """What came of the command."""
+
+
+class History(msgspec.Struct, frozen=True, gc=False):
+    """The answer to ``get_session_history``."""
+
+    entries: list[HistoryEntry]
+    """In the order in which the service learned of the changes."""
+    dropped: int
+    """How many entries were let go, after the first eight."""

@@ -19,7 +19,7 @@ from sessiond.actors.arguments import (
 )
 from sessiond.actors.errors import Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, Updated
+from sessiond.actors.results import Count, Created, Ended, History, Updated
 from sessiond.transport import client_requests as requests
 from sessiond.transport.async_line import AsyncLine
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
@@ -93,6 +93,10 @@ class AsyncClient:
     async def end_session(self, target: Target, /, reason: str | None = None, **options: Unpack[EndArguments]) -> Ended:
         """See ``Client.end_session``."""
         return await self._perform(requests.end_session(target, reason, options))
+
+    async def get_session_history(self, target: Target) -> History:
+        """See ``Client.get_session_history``."""
+        return await self._perform(requests.get_session_history(target))
 
     @overload
     async def list_sessions(self, /, *, fields: None = None, **query: Unpack[ListArguments]) -> SessionPage: ...
