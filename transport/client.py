@@ -23,6 +23,7 @@ from sessiond.actors.results import Count, Created, Ended, History, Updated
 from sessiond.transport import client_requests as requests
 from sessiond.transport.client_line import Line
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
+from sessiond.transport.registration import COMMANDS, Registration
 
 __all__ = ["Client"]
 
@@ -46,14 +47,30 @@ class Client:
     that looks whether it answers again.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 7600, *, timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 7600,
+        *,
+        timeout: float = 5.0,
+        gateway: Registration | None = None,
+    ) -> None:
         """Speak to the service on ``host`` and ``port``.
 
-        A request takes ``timeout`` seconds at most, repeats and the time to connect included.
+        A request takes ``timeout`` seconds at most, repeats and the time to connect included. Each connection is
+        registered as the ``gateway``'s first; if the service refuses that, requests raise why. A client has no thread
+        of its own, so its requests are the only sign of life that it gives; see ``Gateway``.
+
+        Raises:
+            ValueError: ``gateway`` claims that commands can be sent on this client's connection.
         """
+        if gateway is not None and COMMANDS in gateway.capabilities:
+            raise ValueError("A Client does not listen, so it cannot carry out commands: use Gateway")
+        self.gateway = gateway
+        """As which gateway it speaks, if as any."""
         self._address = (host, port)
         self._timeout = timeout
-        self._line = Line(host, port, timeout)
+        self._line = Line(host, port, timeout, gateway)
         self._is_closed = False
 
     def close(self) -> None:
@@ -80,11 +97,11 @@ class Client:
             Conflict: the ``request_id`` came before with other parameters.
             LimitExceeded: as many sessions live as may.
         """
-        return self.perform(requests.create_session(fields))
+        return self._perform(requests.create_session(fields))
 
     def get_session(self, target: Target) -> Session:
         """The session as it is now, or as it ended."""
-        return self.perform(requests.get_session(target))
+        return self._perform(requests.get_session(target))
 
     def update_session(
         self, target: Target, /, *, if_version: int | None = None, **changes: Unpack[UpdateArguments]
@@ -94,7 +111,7 @@ class Client:
         Raises:
             VersionConflict: the session is not at ``if_version``.
         """
-        return self.perform(requests.update_session(target, changes, if_version))
+        return self._perform(requests.update_session(target, changes, if_version))
 
     def update_session_state(
         self, target: Target, state: str, *, if_version: int | None = None, at: float | None = None
@@ -105,7 +122,7 @@ class Client:
             InvalidTransition: there is no way from the present state to that one.
             VersionConflict: the session is not at ``if_version``.
         """
-        return self.perform(requests.update_session_state(target, state, if_version, at))
+        return self._perform(requests.update_session_state(target, state, if_version, at))
 
     def update_session_metadata(
         self, target: Target, metadata: Mapping[str, Scalar | None], *, if_version: int | None = None
@@ -115,11 +132,11 @@ class Client:
         Raises:
             VersionConflict: the session is not at ``if_version``.
         """
-        return self.perform(requests.update_session_metadata(target, metadata, if_version))
+        return self._perform(requests.update_session_metadata(target, metadata, if_version))
 
     def touch_session(self, target: Target) -> Updated:
         """Activity without a change: the session is not idle."""
-        return self.perform(requests.touch_session(target))
+        return self._perform(requests.touch_session(target))
 
     def end_session(self, target: Target, /, reason: str | None = None, **options: Unpack[EndArguments]) -> Ended:
         """End the session; by default for ``normal`` if it was answered, else for ``failed``.
@@ -129,7 +146,7 @@ class Client:
         Raises:
             VersionConflict: the session is not at ``if_version``.
         """
-        return self.perform(requests.end_session(target, reason, options))
+        return self._perform(requests.end_session(target, reason, options))
 
     def get_session_history(self, target: Target) -> History:
         """When what changed in the session, and by whom; also of one that has ended, as long as it is retained."""
@@ -143,7 +160,7 @@ class Client:
         self, /, *, fields: Fields | None = None, **query: Unpack[ListArguments]
     ) -> SessionPage | FieldsPage:
         """One page of the sessions that match, whole or as maps of ``fields``; see also ``sessions``."""
-        return self.perform(requests.list_sessions(fields, query))
+        return self._perform(requests.list_sessions(fields, query))
 
     def sessions(self, /, **filters: Unpack[WalkArguments]) -> Iterator[Session]:
         """All the sessions that match, fetched page by page.
@@ -162,34 +179,34 @@ class Client:
         Raises:
             LimitExceeded: more groups than an answer may have.
         """
-        return self.perform(requests.count_sessions(query))
+        return self._perform(requests.count_sessions(query))
 
     def ping(self) -> str:
         """``"pong"``."""
-        return self.perform(requests.ping())
+        return self._perform(requests.ping())
 
     def server_info(self) -> dict[str, Any]:
         """What runs there, since when, and within which limits."""
-        return self.perform(requests.server_info())
+        return self._perform(requests.server_info())
 
     def call(self, method: str, *params: object) -> Any:
         """Any method by its name, with its parameters on the wire; the result as plain data."""
-        return self.perform(requests.call(method, params))
-
-    # For what is built on a client
-
-    def perform(self, request: Request[R]) -> R:
-        """The result of ``request``, which is made by ``client_requests``."""
-        return self._own_line().perform(request)
+        return self._perform(requests.call(method, params))
 
     def perform_all(self, requests: Sequence[Request[Any]]) -> list[Any]:
-        """The results of requests that are sent together, and the error in place of one that failed."""
+        """The results of requests that are sent together; in place of one that failed its error.
+
+        For what is built on a client: the requests are made by ``client_requests``.
+        """
         try:
             return self._own_line().perform_all(requests)
         except SessiondError as error:
             return [error] * len(requests)
 
     # Inside
+
+    def _perform(self, request: Request[R]) -> R:
+        return self._own_line().perform(request)
 
     def _own_line(self) -> Line:
         """This process's line; raises ``Unavailable`` once the client is closed.
@@ -202,5 +219,5 @@ class Client:
         line = self._line
         if line.pid != os.getpid():
             line.abandon()
-            line = self._line = Line(*self._address, self._timeout)
+            line = self._line = Line(*self._address, self._timeout, self.gateway)
         return line

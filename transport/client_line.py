@@ -18,7 +18,8 @@ from sessiond.transport.client_link import Link, Waiter
 from sessiond.transport.client_repeats import Journal, Reconnection
 from sessiond.transport.client_replies import Reply
 from sessiond.transport.client_requests import Request
-from sessiond.transport.codec import MAX_MSGID
+from sessiond.transport.codec import MAX_MSGID, Notification
+from sessiond.transport.registration import REPLACED, Registration, Standing
 
 __all__ = ["Line"]
 
@@ -35,8 +36,11 @@ _AGAIN = object()
 class Line:
     """The way to the service in one process."""
 
-    def __init__(self, host: str, port: int, timeout: float) -> None:
-        """Connect to ``host`` and ``port`` when needed; requests take ``timeout`` seconds at most."""
+    def __init__(self, host: str, port: int, timeout: float, gateway: Registration | None) -> None:
+        """Connect to ``host`` and ``port`` when needed; requests take ``timeout`` seconds at most.
+
+        Each connection is registered as the ``gateway``'s before anything else is sent on it.
+        """
         self.pid = os.getpid()
         self._host, self._port = host, port
         self._timeout = timeout
@@ -45,7 +49,9 @@ class Line:
         """Held while a request is sent, so that they go out whole and in the order of the journal."""
         self._journal = Journal()
         self._writing = threading.Lock()
-        """Guards the journal and the breaker."""
+        """Guards the journal, the breaker and our standing."""
+        self._gateway = gateway
+        self._standing = Standing(random.random)
         self._link: Link | None = None
         self._reconnection = Reconnection(timeout, random.random)
         self._breaker = Breaker(timeout, random.random)
@@ -214,7 +220,9 @@ class Line:
         while True:
             if self._closed.is_set():
                 raise waiter.request.unavailable("The client is closed")
-            if self._reconnection.is_given_up(time.monotonic()):
+            now = time.monotonic()
+            self._standing.check(now)
+            if self._reconnection.is_given_up(now):
                 raise self._unreachable(waiter.request)
             if not self._connecting.acquire(timeout=max(0.0, waiter.left())):
                 raise self._unreachable(waiter.request)
@@ -240,20 +248,51 @@ class Line:
             raise self._unreachable(waiter.request)
         if self._closed.wait(pause):
             return
-        patience = waiter.left()
+        seconds = waiter.left()
         if reconnection.is_away(now):
-            patience = min(patience, self._timeout * PROBE_SHARE)
+            seconds = min(seconds, self._timeout * PROBE_SHARE)
         reconnection.begun(time.monotonic())
         try:
-            connection = socket.create_connection((self._host, self._port), max(0.001, patience))
-            self._link = Link(connection, self._sending, self._allow, self._hear)
+            self._link = self._open(max(0.001, seconds), waiter.deadline)
+        except SessiondError as error:
+            with self._writing:
+                self._standing.refused(error, time.monotonic())
         except Exception as error:  # noqa: BLE001  (whatever it is, the service cannot be reached)
-            self._cause = str(error)
+            self._cause = str(error) or "No answer came"
         finally:
             if self._link is None:
                 reconnection.failed(time.monotonic())
             elif self._closed.is_set():
                 self._link.fail("The client is closed")
+
+    def _open(self, seconds: float, deadline: float) -> Link:
+        """Connect within ``seconds``, and register until ``deadline``.
+
+        Raises:
+            SessiondError: the service refuses to take us for the gateway that we say we are.
+        """
+        connection = socket.create_connection((self._host, self._port), seconds)
+        link = Link(connection, self._sending, self._allow, self._hear, self._notified)
+        if self._gateway is not None:
+            self._register(link, self._gateway, deadline)
+        return link
+
+    def _register(self, link: Link, gateway: Registration, deadline: float) -> None:
+        request = gateway.request()
+        try:
+            request.read(link.exchange(Waiter(request, next(self._ids) & MAX_MSGID, deadline)))
+        except BaseException:
+            link.fail("The gateway is not registered")
+            raise
+        with self._writing:
+            self._standing.accepted()
+
+    def _notified(self, notification: Notification) -> None:
+        if notification.method == REPLACED and self._gateway is not None:
+            with self._writing:
+                self._standing.replaced()
+            if self._link is not None:
+                self._link.fail("Another instance has taken the place of this gateway")
 
     def _unreachable(self, request: Request[Any]) -> Unavailable:
         return request.unavailable(f"{self._host}:{self._port} cannot be reached: {self._cause}")

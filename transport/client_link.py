@@ -17,12 +17,15 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from sessiond.actors.errors import UnknownMethod
 from sessiond.transport.client_replies import Reply, ReplyStream
 from sessiond.transport.client_requests import Request
-from sessiond.transport.codec import NotAFrameError
+from sessiond.transport.codec import Call, NotAFrameError, Notification, encode_error
 
 __all__ = ["Link", "Waiter", "prepare"]
 
+MAX_REFUSALS = 256
+"""Things that the service asks for and that are still to be refused; more get no answer at all."""
 CHUNK = 65_536
 """Bytes read at once: more than the answers to all threads together, but for long lists."""
 UNACKNOWLEDGED = 10.0
@@ -74,11 +77,13 @@ class Link:
         sending: threading.Lock,
         allow: Callable[[Request[Any]], None],
         hear: Callable[[], None],
+        notified: Callable[[Notification], None],
     ) -> None:
         """Use ``connection``.
 
         Whoever sends holds ``sending``, and calls ``allow`` before, which raises if the request may not be sent.
-        ``hear`` is called when something has come.
+        ``hear`` is called when something has come, and ``notified`` with what the service tells of its own accord. What
+        it asks for is refused: here is nobody who could do anything while no request is under way.
         """
         self._socket = connection
         connection.setblocking(False)
@@ -89,7 +94,10 @@ class Link:
         self._sending = sending
         self._allow = allow
         self._hear = hear
-        self._replies = ReplyStream()
+        self._notified = notified
+        self._replies = ReplyStream(self._told)
+        self._refusals: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        """Answers to what the service asks for, which are still to be sent."""
         self._lock = threading.Lock()
         """Guards what follows."""
         self._users = 0
@@ -260,7 +268,30 @@ class Link:
         except NotAFrameError as error:
             raise self.fail(f"The service sent what is no reply: {error}") from None
         self._hear()
+        if not self._refusals.empty():
+            self._refuse()
         return own
+
+    def _told(self, message: Call | Notification) -> None:
+        if isinstance(message, Notification):
+            self._notified(message)
+        elif self._refusals.qsize() < MAX_REFUSALS:
+            error = UnknownMethod(f"This client does not know {message.method}", method=message.method)
+            self._refusals.put(encode_error(message.msgid, error))
+
+    def _refuse(self) -> None:
+        """Tell the service that nothing will come of what it asks for, or leave that to the next request.
+
+        Whoever reads for others waits for nothing else.
+        """
+        if not self._sending.acquire(blocking=False):
+            return
+        try:
+            with contextlib.suppress(OSError):  # whoever needs the connection will see
+                while not self._refusals.empty() and self._writable.poll(0):
+                    self._write(self._refusals.get(), None)
+        finally:
+            self._sending.release()
 
     def _send(self, waiter: Waiter) -> None:
         self._acquire(waiter)
@@ -285,14 +316,14 @@ class Link:
         if not self._sending.acquire(timeout=max(0.0, waiter.left())):
             raise TimeoutError
 
-    def _write(self, data: bytes, waiter: Waiter) -> None:
+    def _write(self, data: bytes, waiter: Waiter | None) -> None:
         rest = memoryview(data)
         try:
             while rest:
                 try:
                     rest = rest[self._socket.send(rest) :]
                 except BlockingIOError:
-                    left = waiter.left()
+                    left = 0.0 if waiter is None else waiter.left()
                     if left <= 0 or not self._writable.poll(left * 1000):
                         raise TimeoutError from None
                 except OSError as error:

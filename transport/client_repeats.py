@@ -47,6 +47,8 @@ _HARMLESS = frozenset(
         "get_session_history",
         "list_sessions",
         "count_sessions",
+        "register_gateway",
+        "heartbeat_gateway",
         "ping",
         "server_info",
         "touch_session",

@@ -228,6 +228,18 @@ def count_sessions(query: CountArguments) -> Request[Count]:
     return Request("count_sessions", (query,), _count)
 
 
+def register_gateway(name: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
+    return Request("register_gateway", (name, options), _map)
+
+
+def heartbeat_gateway(name: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
+    return Request("heartbeat_gateway", (name, options), _map)
+
+
+def sync_sessions(gateway: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
+    return Request("sync_sessions", (gateway, options), _map)
+
+
 def ping() -> Request[str]:
     return Request("ping", (), _text)
 

@@ -32,9 +32,9 @@ def judge(error: SessiondError | None) -> Outcome:
     """What an answer, or that there was none, means for a report."""
     if error is None:
         return Outcome.DONE
-    if isinstance(error, (CallerError, Internal)) and "registration" not in error.details:
-        return Outcome.REFUSED
-    return Outcome.AWAY
+    if "registration" in error.details:  # says nothing about the report
+        return Outcome.AWAY
+    return Outcome.REFUSED if isinstance(error, (CallerError, Internal)) else Outcome.AWAY
 
 
 class Report(msgspec.Struct, eq=False, frozen=True):

@@ -79,6 +79,8 @@ class Reporter:
     def create_session(self, /, **fields: Unpack[CreateArguments]) -> None:
         """See ``Client.create_session``. Without an ``external_id`` nothing can be reported about it later."""
         fields.setdefault("at", self._clock())
+        if self._client.gateway is not None:
+            fields.setdefault("gateway", self._client.gateway.name)
         self._report(lambda: requests.create_session(fields))
 
     def update_session(self, target: Target, /, **changes: Unpack[UpdateArguments]) -> None:
@@ -132,16 +134,15 @@ class Reporter:
 
     def _send(self, report: Report) -> None:
         """Send a report that nothing waits before."""
-        error: SessiondError | None = None
         try:
-            self._client.perform(report.request.renewed())
-        except SessiondError as caught:
-            error = caught
-        finally:
+            [error] = self._errors([report])
+        except BaseException:
             with self._lock:
                 self._busy.discard(report.key)
+            raise
         outcome = judge(error)
-        with self._lock:
+        with self._lock:  # at once, lest another thread overtakes what is put back
+            self._busy.discard(report.key)
             if outcome is Outcome.AWAY:
                 is_kept = not self._is_dropping and self._queue.put_back(report)
                 self._count_dropped(0 if is_kept else 1)
@@ -172,15 +173,19 @@ class Reporter:
     def _send_batch(self, batch: list[Report]) -> bool:
         """Send reports together; whether the service is away."""
         try:
-            outcomes = self._client.perform_all([report.request.renewed() for report in batch])
+            errors = self._errors(batch)
         except BaseException:
             self._next_batch(is_over=True)
             raise
-        errors = [outcome if isinstance(outcome, SessiondError) else None for outcome in outcomes]
         with self._lock:
             for report, error in zip(batch, errors, strict=True):
                 self._settle(report, error)
         return any(judge(error) is Outcome.AWAY for error in errors)
+
+    def _errors(self, batch: list[Report]) -> list[SessiondError | None]:
+        """What went wrong with each report, when all of them were sent."""
+        outcomes = self._client.perform_all([report.request.renewed() for report in batch])
+        return [outcome if isinstance(outcome, SessiondError) else None for outcome in outcomes]
 
     def _settle(self, report: Report, error: SessiondError | None) -> None:
         """A queued report was sent."""

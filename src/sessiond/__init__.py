@@ -16,12 +16,14 @@ from sessiond.config import Config
 from sessiond.embedded import collector, start, stop
 from sessiond.transport.async_client import AsyncClient
 from sessiond.transport.client import Client
+from sessiond.transport.registration import Registration
 from sessiond.transport.reporter import Reporter
 
 __all__ = [
     "AsyncClient",
     "Client",
     "Config",
+    "Registration",
     "RegistryRef",
     "Reporter",
     "Session",

@@ -33,7 +33,7 @@ def ends():
 
 @pytest.fixture
 def link(ends):
-    return Link(ends[0], threading.Lock(), lambda _: None, lambda: None)
+    return Link(ends[0], threading.Lock(), lambda _: None, lambda: None, print)
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_what_may_not_be_sent_is_not(ends):
     def refuse(request):
         raise Unavailable("no")
 
-    link = Link(ends[0], threading.Lock(), refuse, lambda: None)
+    link = Link(ends[0], threading.Lock(), refuse, lambda: None, print)
     with pytest.raises(Unavailable):
         link.exchange(waiter(1))
     assert link.lost is None
