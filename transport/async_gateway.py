@@ -15,7 +15,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 import msgspec
 
 from sessiond.actors.arguments import CreateArguments
-from sessiond.actors.errors import CallerError, Conflict, ServiceError, SessiondError
+from sessiond.actors.errors import Conflict, ServiceError, SessiondError
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.results import Created
 from sessiond.transport import client_requests as requests
@@ -157,11 +157,11 @@ class AsyncGateway:
         """
         try:
             await self.client.ping()
-        except CallerError:
-            await self.client.close()
-            raise
         except ServiceError as error:
             logger.warning("%s is not registered yet: %s", self.name, error)
+        except BaseException:
+            await self.client.close()
+            raise
         self._task = asyncio.create_task(self._live())
         return self
 
