@@ -44,8 +44,12 @@ class Directory(Generic[E]):
     It is told of every change by the method for it; it never looks at an entry's record to see what has changed.
     """
 
-    def __init__(self, metadata_keys: Iterable[str] = ()) -> None:
-        """Index the fields of the contract and, beyond them, the metadata under ``metadata_keys``."""
+    def __init__(self, metadata_keys: Iterable[str] = (), counted: Iterable[str] = ()) -> None:
+        """Index the fields of the contract and, beyond them, the metadata under ``metadata_keys``.
+
+        Of the fields ``counted``, which a session keeps for life, it is also kept who lives, so that these need not be
+        found among all that ever had a value.
+        """
         self.by_id: Shards[str, E] = Shards()
         """Every entry by its session's id; only to be read."""
         self.table: SequenceTable[E] = SequenceTable()
@@ -69,6 +73,13 @@ class Directory(Generic[E]):
             **{field: index for index, field in self._changing},
         }
         """The indexes of fields, by the field's name; only to be read."""
+        self._counted = tuple((FieldIndex(), field) for field in counted)
+        self.live: dict[str, FieldIndex] = {
+            "caller": self._callers,
+            "callee": self._callees,
+            **{field: index for index, field in self._counted},
+        }
+        """The indexes of fields in which none but live sessions are, by the field's name; only to be read."""
         self.live_only = frozenset(map(id, (self._callers, self._callees, *self.metadata.values())))
         """The indexes, by identity, in which ended sessions are not."""
         self.names: dict[str, str] = {}
@@ -107,6 +118,9 @@ class Directory(Generic[E]):
             self._callers.add(record.caller, seq)
         if record.callee is not None:
             self._callees.add(record.callee, seq)
+        for index, field in self._counted:
+            if (held := getattr(record, field)) is not None:
+                index.add(held, seq)
         for key, index in self.metadata.items():
             if (value := record.metadata.get(key)) is not None:
                 index.add(strict(value), seq)
@@ -137,6 +151,9 @@ class Directory(Generic[E]):
             self._callers.remove(old.caller, seq)
         if old.callee is not None:
             self._callees.remove(old.callee, seq)
+        for index, field in self._counted:
+            if (held := getattr(old, field)) is not None:
+                index.remove(held, seq)
         for key, index in self.metadata.items():
             if (value := old.metadata.get(key)) is not None:
                 index.remove(strict(value), seq)

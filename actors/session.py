@@ -187,7 +187,7 @@ class SessionActor(GuardedActor):
         self._touched = now
         if new is not old:
             self.record = new
-            if self._context.settings.metadata_indexes:
+            if self._context.directory.metadata:
                 self._context.directory.changed(self.seq, old, new)
         return Updated(new.version)
 

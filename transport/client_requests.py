@@ -12,6 +12,7 @@ from sessiond.actors.arguments import (
     CountArguments,
     CreateArguments,
     EndArguments,
+    ExplainArguments,
     Fields,
     ListArguments,
     Target,
@@ -19,7 +20,7 @@ from sessiond.actors.arguments import (
 )
 from sessiond.actors.errors import Internal, InvalidRequest, RequestTimeout, Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, Page, Updated
+from sessiond.actors.results import Count, Created, Ended, Explanation, Page, Updated
 from sessiond.transport.client_repeats import UPDATES, Repeat, rule, session_key
 from sessiond.transport.client_replies import UNREADABLE, Reply, error_from
 from sessiond.transport.codec import MAX_ARRAY, MAX_DEPTH, MAX_FRAME, MAX_MAP, REQUEST
@@ -166,6 +167,7 @@ _ended = _decoder(Ended)
 _session_page = _decoder(SessionPage)
 _fields_page = _decoder(FieldsPage)
 _count = _decoder(Count)
+_explanation = _decoder(Explanation)
 _text = _decoder(str)
 _map = _decoder(dict[str, Any])
 
@@ -214,6 +216,10 @@ def list_sessions(fields: Fields | None, query: ListArguments) -> Request[Sessio
 
 def count_sessions(query: CountArguments) -> Request[Count]:
     return Request("count_sessions", (query,), _count)
+
+
+def explain_limit(name: str, options: ExplainArguments) -> Request[Explanation]:
+    return Request("explain_limit", (name, options) if options else (name,), _explanation)
 
 
 def ping() -> Request[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sessiond._version import __version__
 from sessiond.actors import errors, results
+from sessiond.actors.limits import Limit
 from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryRef
 from sessiond.actors.session import SessionActor, SessionRef
@@ -20,6 +21,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Config",
+    "Limit",
     "RegistryRef",
     "Session",
     "SessionActor",
