@@ -37,6 +37,8 @@ class CreateArguments(TypedDict, total=False):
     caller: str | None
     callee: str | None
     direction: str | None
+    parent: str | None
+    group: str | None
     metadata: Mapping[str, Scalar] | None
     setup_timeout: float | None
     idle_timeout: float | None
@@ -52,6 +54,8 @@ class UpdateArguments(TypedDict, total=False):
     caller: str | None
     callee: str | None
     external_id: str | None
+    parent: str | None
+    group: str | None
     setup_timeout: float | None
     idle_timeout: float | None
     max_duration: float | None
@@ -78,6 +82,9 @@ class FilterArguments(TypedDict, total=False):
     caller: str | None
     callee: str | None
     direction: str | None
+    parent: str | None
+    group: str | None
+    suspect: bool
     metadata: Mapping[str, Scalar | None]
     created_after: float | None
     created_before: float | None

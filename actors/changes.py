@@ -7,19 +7,37 @@ overtaken on their way and no clock is quite right.
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from sessiond.actors.clock import Instant
+from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.params import Changes, EndOptions, NewSession, check_metadata
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.states import ANSWERED, ENDED
 
-__all__ = ["amended", "annotated", "begun", "finished", "moved", "renewed", "shown"]
+__all__ = [
+    "AMENDABLE",
+    "amended",
+    "amendments",
+    "annotated",
+    "begun",
+    "claimed",
+    "differing",
+    "finished",
+    "moment",
+    "moved",
+    "shown",
+]
+
+AMENDABLE = ("caller", "callee", "external_id", "parent", "group")
+"""The fields that ``update_session`` can change and a record shows."""
 
 
-def begun(session_id: str, new: NewSession, now: Instant) -> Session:
-    """The first record of a session."""
+def begun(session_id: str, new: NewSession, epoch: str | None, now: Instant) -> Session:
+    """The first record of a session; ``epoch`` is that of the incarnation that holds it."""
     created_at = now.wall if new.at is None else min(new.at, now.wall)
     answered_at = None
     if new.state in ANSWERED:
@@ -29,10 +47,13 @@ def begun(session_id: str, new: NewSession, now: Instant) -> Session:
         new.type,
         new.state,
         new.gateway,
+        epoch,
         new.external_id,
         new.caller,
         new.callee,
         new.direction,
+        new.parent,
+        new.group,
         new.metadata or {},
         created_at,
         now.wall,
@@ -61,14 +82,18 @@ def moved(record: Session, state: str, at: float | None, now: Instant) -> Sessio
     return replace(record, version=version, updated_at=now.wall, state=state, answered_at=answered_at)
 
 
-def amended(record: Session, changes: Changes, now: Instant) -> Session:
-    """The record with another caller, callee or external id; the same one if these do not differ."""
-    caller = record.caller if changes.caller is UNSET else changes.caller
-    callee = record.callee if changes.callee is UNSET else changes.callee
-    external_id = record.external_id if changes.external_id is UNSET else changes.external_id
-    if (caller, callee, external_id) == (record.caller, record.callee, record.external_id):
-        return record
-    return replace(renewed(record, now), caller=caller, callee=callee, external_id=external_id)
+def amendments(record: Session, changes: Changes) -> dict[str, Any]:
+    """What ``changes`` would make different of the fields that ``AMENDABLE`` names."""
+    return {
+        name: value
+        for name in AMENDABLE
+        if (value := getattr(changes, name)) is not UNSET and value != getattr(record, name)
+    }
+
+
+def amended(record: Session, fields: dict[str, Any], now: Instant) -> Session:
+    """The record with other ``fields``; without any, after a change that it does not show, such as of a timeout."""
+    return replace(record, version=record.version + 1, updated_at=now.wall, **fields)
 
 
 def annotated(record: Session, metadata: dict[str, Scalar | None], now: Instant) -> Session:
@@ -84,11 +109,6 @@ def annotated(record: Session, metadata: dict[str, Scalar | None], now: Instant)
         return record
     check_metadata(merged)
     return replace(record, version=record.version + 1, updated_at=now.wall, metadata=merged)
-
-
-def renewed(record: Session, now: Instant) -> Session:
-    """The record after a change of something that it does not show, such as a timeout."""
-    return replace(record, version=record.version + 1, updated_at=now.wall)
 
 
 def finished(
@@ -115,9 +135,26 @@ def finished(
     )
 
 
-def shown(record: Session, last_activity_at: float, expires_at: float | None) -> Session:
+def moment(record: Session, at: float, now: Instant) -> float:
+    """When a change of state took effect of which a gateway says that it was ``at``."""
+    return _clamp(at, record.created_at, now)
+
+
+def differing(before: Timeouts, after: Timeouts) -> list[str]:
+    """The names of the timeouts that are not the same."""
+    if before == after:
+        return []
+    return [name for name in Timeouts.__struct_fields__ if getattr(before, name) != getattr(after, name)]
+
+
+def claimed(record: Session, epoch: str | None) -> Session:
+    """The record of a session that another incarnation of its gateway holds; that is no new version of the call."""
+    return replace(record, epoch=epoch)
+
+
+def shown(record: Session, last_activity_at: float, expires_at: float | None, *, suspect: bool = False) -> Session:
     """The record of a live session as it is shown at this moment."""
-    return replace(record, last_activity_at=last_activity_at, expires_at=expires_at)
+    return replace(record, last_activity_at=last_activity_at, expires_at=expires_at, suspect=suspect)
 
 
 def _last_recorded(record: Session) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from sessiond.actors.clock import Clock, Instant, TurnClock
 from sessiond.actors.directory import Directory
 from sessiond.actors.dispatcher import Dispatcher
+from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnations
 from sessiond.actors.limits import Admission, Limit, indexes
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
@@ -47,6 +48,8 @@ class Context:
     retention: Retention
     wheel: Wheel
     tally: Tally
+    authors: Authors
+    incarnations: Incarnations
     crash_log: CrashLog
     session_restarts: RestartWindow
     service_restarts: RestartWindow
@@ -55,6 +58,15 @@ class Context:
     started: Instant
     escalate: Callable[[str], None]
     """What to do when an actor of the service itself (named) cannot be kept running."""
+    requester: Incarnation | None = None
+    """The incarnation whose request is being carried out, None for whoever has not registered as a gateway."""
+    author: int = CLIENT
+    """The requester's number in histories: kept beside it, for the quickest of looks."""
+
+    def ask_as(self, requester: Incarnation | None) -> None:
+        """Carry out the requests that follow as those of ``requester``."""
+        self.requester = requester
+        self.author = CLIENT if requester is None else requester.author
 
     @classmethod
     def create(
@@ -78,6 +90,8 @@ class Context:
             Retention(settings.retention, settings.max_retained),
             Wheel(TICK),
             Tally(settings.types, settings.reasons),
+            Authors(),
+            Incarnations(),
             CrashLog(),
             RestartWindow(SESSION_RESTARTS, RESTART_SECONDS),
             RestartWindow(SERVICE_RESTARTS, RESTART_SECONDS),

@@ -7,7 +7,7 @@ import msgspec
 from sessiond.actors.clock import Instant
 from sessiond.actors.states import UNANSWERED
 
-__all__ = ["Deadline", "Timeouts", "next_deadline"]
+__all__ = ["Deadline", "Timeouts", "held_deadline", "next_deadline"]
 
 
 class Timeouts(msgspec.Struct, frozen=True, gc=False):
@@ -19,6 +19,10 @@ class Timeouts(msgspec.Struct, frozen=True, gc=False):
     """From the last activity, after the answer."""
     max_duration: float = 43_200.0
     """From the answer; nothing extends it."""
+
+    def patient(self) -> Timeouts:
+        """These, but that a session may be idle for ever."""
+        return Timeouts(self.setup_timeout, 0, self.max_duration)
 
 
 class Deadline(msgspec.Struct, frozen=True, gc=False):
@@ -32,6 +36,19 @@ class Deadline(msgspec.Struct, frozen=True, gc=False):
     def monotonic(self) -> float:
         """The deadline on the clock that counts."""
         return self.start.monotonic + self.seconds
+
+
+def held_deadline(
+    state: str, timeouts: Timeouts, origin: Instant, touched: Instant, found: Instant, loss: Deadline | None
+) -> Deadline | None:
+    """``next_deadline`` of a session that an incarnation of its gateway holds, ``found`` again or under a ``loss``.
+
+    While the gateway is lost nothing can be heard of the session, so that it is not idle; nor was it until then.
+    """
+    if loss is None:
+        return next_deadline(state, timeouts, origin, found if found.monotonic > touched.monotonic else touched)
+    deadline = next_deadline(state, timeouts.patient(), origin, touched)
+    return loss if deadline is None or loss.monotonic < deadline.monotonic else deadline
 
 
 def next_deadline(state: str, timeouts: Timeouts, origin: Instant, touched: Instant) -> Deadline | None:

@@ -60,10 +60,13 @@ class Directory(Generic[E]):
         """The indexes of metadata, by key, then by ``strict`` value; only to be read."""
         self._types, self._gateways, self._directions = SteadyIndex(), SteadyIndex(), SteadyIndex()
         self._external_ids, self._callers, self._callees = FieldIndex(), FieldIndex(), FieldIndex()
+        self._parents, self._groups = FieldIndex(), FieldIndex()
         self._changing = (
             (self._external_ids, "external_id"),
             (self._callers, "caller"),
             (self._callees, "callee"),
+            (self._parents, "parent"),
+            (self._groups, "group"),
         )
         self.fields: dict[str, Mapping[Hashable, Words]] = {
             "state": self.states,
@@ -73,15 +76,19 @@ class Directory(Generic[E]):
             **{field: index for index, field in self._changing},
         }
         """The indexes of fields, by the field's name; only to be read."""
+        leaving = (self._callers, self._callees, self._parents, self._groups, *self.metadata.values())
+        self.live_only = frozenset(map(id, leaving))
+        """The indexes, by identity, in which ended sessions are not."""
         self._counted = tuple((FieldIndex(), field) for field in counted)
         self.live: dict[str, FieldIndex] = {
             "caller": self._callers,
             "callee": self._callees,
+            "group": self._groups,
             **{field: index for index, field in self._counted},
         }
         """The indexes of fields in which none but live sessions are, by the field's name; only to be read."""
-        self.live_only = frozenset(map(id, (self._callers, self._callees, *self.metadata.values())))
-        """The indexes, by identity, in which ended sessions are not."""
+        self.suspects: list[Bitmap] = []
+        """The sessions of each lost incarnation; to be kept by whoever loses and finds these."""
         self.names: dict[str, str] = {}
         """The one copy of each string that many records hold, such as the name of a gateway: for ``setdefault``."""
         self._last_seq = 0
@@ -118,12 +125,25 @@ class Directory(Generic[E]):
             self._callers.add(record.caller, seq)
         if record.callee is not None:
             self._callees.add(record.callee, seq)
-        for index, field in self._counted:
-            if (held := getattr(record, field)) is not None:
-                index.add(held, seq)
+        if record.parent is not None:
+            self._parents.add(record.parent, seq)
+        if record.group is not None:
+            self._groups.add(record.group, seq)
+        if self._counted:
+            self._count(record, seq)
         for key, index in self.metadata.items():
             if (value := record.metadata.get(key)) is not None:
                 index.add(strict(value), seq)
+
+    def _count(self, record: Session, seq: int) -> None:
+        for index, field in self._counted:
+            if (value := getattr(record, field)) is not None:
+                index.add(value, seq)
+
+    def _discount(self, record: Session, seq: int) -> None:
+        for index, field in self._counted:
+            if (value := getattr(record, field)) is not None:
+                index.remove(value, seq)
 
     def _open_chunk(self, number: int) -> None:
         if len(self.names) >= MAX_NAMES:
@@ -139,9 +159,9 @@ class Directory(Generic[E]):
     def end(self, entry: E, old: Session) -> None:
         """``replace`` an actor, whose last live record was ``old``, by what is left of it.
 
-        What is left has its place in the indexes that cost nothing to keep. It leaves those of callers, callees and
-        metadata now, while all of that is at hand, and not when it is forgotten: with the ended sessions of a minute
-        in them, these would be several times as large, and every look-up as much slower.
+        What is left has its place in the indexes that cost nothing to keep. It leaves those of callers, callees,
+        links and metadata now, while all of that is at hand, and not when it is forgotten: with the ended sessions of
+        a minute in them, these would be several times as large, and every look-up as much slower.
         """
         seq = entry.seq
         self.by_id.parts[hash(old.id) & SHARD_MASK][old.id] = entry
@@ -151,9 +171,12 @@ class Directory(Generic[E]):
             self._callers.remove(old.caller, seq)
         if old.callee is not None:
             self._callees.remove(old.callee, seq)
-        for index, field in self._counted:
-            if (held := getattr(old, field)) is not None:
-                index.remove(held, seq)
+        if old.parent is not None:
+            self._parents.remove(old.parent, seq)
+        if old.group is not None:
+            self._groups.remove(old.group, seq)
+        if self._counted:
+            self._discount(old, seq)
         for key, index in self.metadata.items():
             if (value := old.metadata.get(key)) is not None:
                 index.remove(strict(value), seq)
@@ -163,7 +186,7 @@ class Directory(Generic[E]):
         self.states[old].move(seq, self.states[new])
 
     def changed(self, seq: int, old: Session, new: Session) -> None:
-        """Note a change of caller, callee, external id or metadata: ``new`` takes the place of ``old``."""
+        """Note a change of a field that may change, or of metadata: ``new`` takes the place of ``old``."""
         for index, field in self._changing:
             _moved(index, seq, getattr(old, field), getattr(new, field))
         for key, index in self.metadata.items():

@@ -6,13 +6,15 @@ constructor of the fresh actor, which is expected to be able to).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pykka.messages import ProxyCall, _ActorStop
 
 from sessiond.actors import changes as decide
 from sessiond.actors.errors import Internal, NotFound, SessiondError
 from sessiond.actors.guard import Turn
+from sessiond.actors.history import ENDED_FOR, named, noted
+from sessiond.actors.incarnation import SERVICE
 from sessiond.actors.params import EndOptions
 from sessiond.actors.retention import EndedSession, end_result
 
@@ -32,12 +34,16 @@ _ANSWERED_BY_ENDED = {("get",), ("end",), ("update_state",)}
 """The calls of a session that may succeed after its end."""
 
 
-def conclude(session: SessionActor, final: Session, now: Instant) -> Ended:
-    """Put the last record ``final`` in the place of the actor; the answer to whoever ended it."""
+def conclude(session: SessionActor, final: Session, now: Instant, author: int) -> Ended:
+    """Put the last record ``final``, by ``author``, in the place of the actor; the answer to whoever ended it."""
     context = session._context
     record = session.record
+    ended_at, reason = cast("float", final.ended_at), cast("str", final.end_reason)
+    timeline = noted(session.timeline, ENDED_FOR, author, ended_at, named((reason,)))
     result = end_result(final)
-    ended = context.retention.keep(session.seq, final, session._request, now)
+    if session._incarnation is not None:
+        session._incarnation.sessions.discard(session.seq)
+    ended = context.retention.keep(session.seq, final, timeline, session._request, now)
     context.directory.end(ended, record)
     if final.answered_at is not record.answered_at:
         context.tally.count_answered(final)
@@ -72,7 +78,7 @@ def restart(session: SessionActor, error: BaseException) -> Internal:
     if context.session_restarts.crashed(session.seq, now.monotonic) is None or not _revive(session):
         last_activity_at = session._touched.wall
         final = decide.finished(session.record, "crashed", "service", EndOptions(), now, last_activity_at)
-        conclude(session, final, now)
+        conclude(session, final, now, SERVICE)
     else:
         context.tally.count_restart("session")
     return told
@@ -89,6 +95,8 @@ def _revive(session: SessionActor) -> bool:
             session._origin,
             session._touched,
             session._request,
+            session._incarnation,
+            session.timeline,
         )
     except BaseException as error:  # noqa: BLE001  (it is the code that has just crashed)
         context.crash_log.log(f"the restart of session {session.record.id}", error, context.clock.read().monotonic)

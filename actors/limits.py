@@ -25,7 +25,7 @@ from sessiond.actors.settings import Count
 
 __all__ = ["FIELDS", "MAX_BUCKETS", "MAX_SESSIONS", "Admission", "Buckets", "Limit", "Refusal", "indexes"]
 
-FIELDS = ("gateway", "caller", "callee", "type")
+FIELDS = ("gateway", "caller", "callee", "type", "group")
 """The fields that a limit may be by."""
 STEADY = frozenset({"gateway", "type"})
 """Those of them that a session keeps for life."""

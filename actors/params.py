@@ -80,12 +80,23 @@ Value: TypeAlias = (
 MetadataChanges: TypeAlias = Annotated[dict[Text, Value | None], Meta(max_length=MAX_METADATA_KEYS)]
 
 Field: TypeAlias = Literal[
-    "id", "type", "state", "gateway", "external_id", "caller", "callee", "direction", "metadata",
+    "id", "type", "state", "gateway", "epoch", "suspect", "external_id", "caller", "callee", "direction",
+    "parent", "group", "metadata",
     "created_at", "updated_at", "ringing_at", "answered_at", "ended_at", "last_activity_at", "expires_at",
     "end_reason", "ended_by", "sip_code", "q850_cause", "version",
 ]  # fmt: skip
 GroupField: TypeAlias = Literal[
-    "type", "state", "gateway", "external_id", "caller", "callee", "direction", "end_reason", "ended_by"
+    "type",
+    "state",
+    "gateway",
+    "external_id",
+    "caller",
+    "callee",
+    "direction",
+    "parent",
+    "group",
+    "end_reason",
+    "ended_by",
 ]
 
 
@@ -99,6 +110,8 @@ class NewSession(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=T
     caller: Text | None = None
     callee: Text | None = None
     direction: Direction | None = None
+    parent: Name | None = None
+    group: Name | None = None
     metadata: Annotated[dict[Text, Value], Meta(max_length=MAX_METADATA_KEYS)] | None = None
     setup_timeout: Seconds | None = None
     idle_timeout: Seconds | None = None
@@ -155,6 +168,8 @@ class Changes(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False,
     caller: Text | UnsetType | None = UNSET
     callee: Text | UnsetType | None = UNSET
     external_id: Name | UnsetType | None = UNSET
+    parent: Name | UnsetType | None = UNSET
+    group: Name | UnsetType | None = UNSET
     setup_timeout: Seconds | UnsetType | None = UNSET
     idle_timeout: Seconds | UnsetType | None = UNSET
     max_duration: Seconds | UnsetType | None = UNSET
@@ -170,6 +185,9 @@ class Filters(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     caller: Text | UnsetType | None = UNSET
     callee: Text | UnsetType | None = UNSET
     direction: Direction | UnsetType | None = UNSET
+    parent: Text | UnsetType | None = UNSET
+    group: Text | UnsetType | None = UNSET
+    suspect: bool | UnsetType = UNSET
     metadata: MetadataChanges | UnsetType = UNSET
     created_after: Epoch | None = None
     """Inclusive."""

@@ -24,10 +24,16 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     type: str
     state: str
     gateway: str | None
+    epoch: str | None
+    """Of the incarnation of its gateway that holds it."""
     external_id: str | None
     caller: str | None
     callee: str | None
     direction: str | None
+    parent: str | None
+    """The id of the session that this one belongs to, such as the A leg of a B leg."""
+    group: str | None
+    """A name that the legs of one call, a transfer or a conference share."""
     metadata: Metadata
     created_at: float
     updated_at: float
@@ -43,6 +49,8 @@ class Session(msgspec.Struct, frozen=True, gc=False):
     sip_code: int | None
     q850_cause: int | None
     version: int
+    suspect: bool = False
+    """Whether its gateway is lost; as ``last_activity_at``, and false once it has ended."""
 
     @property
     def duration(self) -> float:

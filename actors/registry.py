@@ -26,6 +26,8 @@ from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound
 from sessiond.actors.explaining import Explaining
 from sessiond.actors.guard import perform
+from sessiond.actors.history import begun as begun_history
+from sessiond.actors.history import read
 from sessiond.actors.ids import IdSource
 from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.listing import Listing
@@ -47,7 +49,7 @@ from sessiond.actors.params import (
 )
 from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.requests import RequestKey
-from sessiond.actors.results import Count, Created, Ended, Explanation, Page, Updated
+from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.service import ServiceActor
 from sessiond.actors.session import SessionActor, SessionRef
@@ -156,6 +158,10 @@ class RegistryActor(ServiceActor):
         session = self.find(checked_target(target))
         return perform(session, lambda actor: actor.finish(name, checked_options))
 
+    def get_session_history(self, target: Target) -> History:
+        """What has happened to a session: see ``results.History``."""
+        return self.history(checked_target(target))
+
     def list_sessions(self, /, *, fields: Fields | None = None, **query: Unpack[ListArguments]) -> Page:
         """One page of the sessions that match; the keys are those of ``params.ListQuery``."""
         return self.page(checked({"fields": fields, **query}, ListQuery))
@@ -208,6 +214,9 @@ class RegistryActor(ServiceActor):
 
     def create(self, new: NewSession) -> Created:
         """``create_session`` with checked fields."""
+        requester = self._context.requester
+        if new.gateway is None and requester is not None:
+            new.gateway = requester.gateway
         if new.answered_at is not None and new.state not in ANSWERED:
             raise InvalidRequest("answered_at: the session is not answered", field="answered_at")
         context = self._context
@@ -241,6 +250,11 @@ class RegistryActor(ServiceActor):
         if session is None:
             raise NotFound("No session has this address", gateway=target.gateway, external_id=target.external_id)
         return session
+
+    def history(self, target: str | Address) -> History:
+        """``get_session_history`` of a checked target."""
+        author = self._context.authors.__getitem__
+        return perform(self.find(target), lambda known: History(*read(known.timeline, author)))
 
     def page(self, query: ListQuery) -> Page:
         """``list_sessions`` with a checked query."""
@@ -277,7 +291,11 @@ class RegistryActor(ServiceActor):
         if new.metadata:
             self._shared.share(new.metadata)
         now = context.clock.read()
-        record = begun(self._ids.draw(now.wall), new, now)
+        incarnation = context.requester
+        if incarnation is None or incarnation.gateway != new.gateway:
+            incarnation = context.incarnations.newest(new.gateway) if context.incarnations.of else None
+        epoch = None if incarnation is None else incarnation.epoch
+        record = begun(self._ids.draw(now.wall), new, epoch, now)
         since = record.created_at if record.answered_at is None else record.answered_at
         session = self._session_class(
             context,
@@ -287,8 +305,12 @@ class RegistryActor(ServiceActor):
             now if since == now.wall else now.earlier(since),
             now,
             None if new.request_id is None else RequestKey(new.gateway, new.request_id),
+            incarnation,
+            begun_history(record.state, context.author, record.created_at),
         )
         context.directory.add(session)
+        if incarnation is not None:
+            incarnation.sessions.add(session.seq)
         if new.request_id is not None:
             context.requests.remember(new, record.id)
         context.tally.count_created(record)
@@ -338,6 +360,7 @@ class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
     update_session_metadata = proxy_method(RegistryActor.update_session_metadata)
     touch_session = proxy_method(RegistryActor.touch_session)
     end_session = proxy_method(RegistryActor.end_session)
+    get_session_history = proxy_method(RegistryActor.get_session_history)
     list_sessions = proxy_method(RegistryActor.list_sessions)
     count_sessions = proxy_method(RegistryActor.count_sessions)
     explain_limit = proxy_method(RegistryActor.explain_limit)

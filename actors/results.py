@@ -8,7 +8,7 @@ import msgspec
 
 from sessiond.actors.record import Scalar, Session
 
-__all__ = ["Count", "Created", "Ended", "Explanation", "Page", "Updated"]
+__all__ = ["Author", "Count", "Created", "Ended", "Explanation", "History", "HistoryEntry", "Page", "Updated"]
 
 
 class Created(msgspec.Struct, frozen=True, gc=False):
@@ -71,3 +71,41 @@ class Explanation(msgspec.Struct, frozen=True):
     """One page of those that live, oldest first."""
     cursor: str | None
     """Asks for the next page; None on the last one."""
+
+
+class Author(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """Who made a change."""
+
+    kind: str
+    """``gateway``, ``client`` (one that did not register as a gateway), ``service`` or ``admin``."""
+    gateway: str | None = None
+    epoch: str | None = None
+
+
+class HistoryEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """One change of a session."""
+
+    at: float
+    """When it happened, in epoch seconds: as the gateway told, else when it arrived."""
+    author: Author
+    change: str
+    """``created``, ``state``, ``fields``, ``metadata``, ``claimed``, ``command`` or ``ended``."""
+    state: str | None = None
+    """The state that the session was created in or went to."""
+    names: list[str] | None = None
+    """Which fields, or keys of metadata, changed; as many as there is room for."""
+    reason: str | None = None
+    """The reason of the end."""
+    command: str | None = None
+    """What the gateway was told to do."""
+    outcome: str | None = None
+    """What came of the command."""
+
+
+class History(msgspec.Struct, frozen=True, gc=False):
+    """The answer to ``get_session_history``."""
+
+    entries: list[HistoryEntry]
+    """In the order in which the service learned of the changes."""
+    dropped: int
+    """How many entries were let go, after the first eight."""

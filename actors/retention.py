@@ -42,6 +42,7 @@ class EndedSession(msgspec.Struct, gc=False):
     id: str
     external_id: str | None
     packed: bytes
+    timeline: bytes
     request: RequestKey | None
     forget_at: float
     """When it has been kept long enough, on the monotonic clock."""
@@ -104,9 +105,12 @@ class Retention:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def keep(self, seq: int, record: Session, request: RequestKey | None, now: Instant) -> EndedSession:
+    def keep(
+        self, seq: int, record: Session, timeline: bytes, request: RequestKey | None, now: Instant
+    ) -> EndedSession:
         """Keep a session that ended ``now``."""
-        ended = EndedSession(seq, record.id, record.external_id, _pack(record), request, now.monotonic + self._seconds)
+        forget_at = now.monotonic + self._seconds
+        ended = EndedSession(seq, record.id, record.external_id, _pack(record), timeline, request, forget_at)
         self._kept.append(ended)
         return ended
 

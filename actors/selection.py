@@ -57,6 +57,7 @@ class Selection(Generic[E]):
                 self._values.append((index, value))
                 if self.has_ended and id(index) in directory.live_only:
                     self._checks.append(_value_check(name, value))
+        self._suspect = filters.suspect
         for key, value in ({} if filters.metadata is UNSET else filters.metadata).items():
             if key in directory.metadata and value is not None:
                 self._values.append((directory.metadata[key], strict(value)))
@@ -83,14 +84,18 @@ class Selection(Generic[E]):
     def words(self, start: int, descending: bool = False) -> Iterator[tuple[int, int]]:
         """The candidates from ``start`` on, chunk by chunk: the chunk's number and their word, which may be 0."""
         groups = self._groups()
+        without = [lost.chunks for lost in self.directory.suspects] if self._suspect is False else []
         for number in self._numbers(groups[0], start >> CHUNK_SHIFT, descending):
-            word = _intersection(groups, number)
+            word = _intersection(groups, number) & ~_union(without, number)
             yield number, _rest(word, start, descending) if number == start >> CHUNK_SHIFT else word
 
     def _groups(self) -> list[list[_Words]]:
         """The groups, narrowest first, so that most chunks of a rare value are done after one look."""
-        states = [self.directory.states[state].chunks for state in self._states]
-        return sorted([states, *(self._holders(index, value) for index, value in self._values)], key=_width)
+        groups = [[self.directory.states[state].chunks for state in self._states]]
+        if self._suspect is True:
+            groups.append([lost.chunks for lost in self.directory.suspects])
+        groups += (self._holders(index, value) for index, value in self._values)
+        return sorted(groups, key=_width)
 
     def _holders(self, index: Mapping[Hashable, Words], value: Hashable) -> list[_Words]:
         """Whoever may have ``value``: ended sessions are not in every index, and are then checked one by one."""
@@ -193,13 +198,18 @@ def _intersection(groups: list[list[_Words]], number: int) -> int:
     """The word of those that are in some bitmap of every group."""
     common = -1
     for group in groups:
-        either = 0
-        for words in group:
-            either |= words.get(number, 0)
-        common &= either
+        common &= _union(group, number)
         if not common:
             break
     return common
+
+
+def _union(group: list[_Words], number: int) -> int:
+    """The word of those that are in any bitmap of the group."""
+    either = 0
+    for words in group:
+        either |= words.get(number, 0)
+    return either
 
 
 def _rest(word: int, start: int, descending: bool) -> int:

@@ -14,9 +14,11 @@ from sessiond.actors import changes as decide
 from sessiond.actors.actor import EventRef
 from sessiond.actors.arguments import EndArguments, UpdateArguments
 from sessiond.actors.context import TICK
-from sessiond.actors.deadlines import Deadline, Timeouts, next_deadline
+from sessiond.actors.deadlines import Deadline, Timeouts, held_deadline, next_deadline
 from sessiond.actors.errors import Internal, InvalidRequest, InvalidTransition, VersionConflict
 from sessiond.actors.guard import GuardedActor
+from sessiond.actors.history import CLAIMED, FIELDS, METADATA, STATE, named, noted, read
+from sessiond.actors.incarnation import ADMIN, SERVICE
 from sessiond.actors.lifecycle import conclude, forward, restart
 from sessiond.actors.params import (
     MAX_EPOCH,
@@ -26,7 +28,7 @@ from sessiond.actors.params import (
     checked_metadata,
     checked_reason,
 )
-from sessiond.actors.results import Ended, Updated
+from sessiond.actors.results import Ended, History, Updated
 from sessiond.actors.states import CHANGE, ENDED, REFUSED, STALE, TRANSITIONS
 
 if TYPE_CHECKING:
@@ -35,10 +37,11 @@ if TYPE_CHECKING:
     from sessiond.actors.clock import Instant
     from sessiond.actors.context import Context
     from sessiond.actors.dispatcher import Dispatcher
+    from sessiond.actors.incarnation import Incarnation
     from sessiond.actors.record import Scalar, Session
     from sessiond.actors.requests import RequestKey
 
-__all__ = ["EndIfOverdue", "SessionActor", "SessionProxy", "SessionRef"]
+__all__ = ["EndIfLost", "EndIfOverdue", "SessionActor", "SessionProxy", "SessionRef"]
 
 _NO_OPTIONS = EndOptions()
 
@@ -49,6 +52,10 @@ is of use, however far off and however often changed a deadline is."""
 
 class EndIfOverdue:
     """The reaper's message: end if a deadline is past. Goes ahead of what waits, see ``SessionActor.on_receive``."""
+
+
+class EndIfLost:
+    """The reaper's message: end if the incarnation that holds the session has been lost for too long."""
 
 
 class SessionActor(GuardedActor):
@@ -62,7 +69,7 @@ class SessionActor(GuardedActor):
     """
 
     _capacity: ClassVar[int] = 1000
-    _control: ClassVar[tuple[type, ...]] = (_ActorStop, EndIfOverdue)
+    _control: ClassVar[tuple[type, ...]] = (_ActorStop, EndIfOverdue, EndIfLost)
     _filed: float = math.inf
     """The wheel's tick under which the reaper will look at this session."""
 
@@ -74,7 +81,9 @@ class SessionActor(GuardedActor):
         timeouts: Timeouts,
         origin: Instant,
         touched: Instant,
-        request: RequestKey | None = None,
+        request: RequestKey | None,
+        incarnation: Incarnation | None,
+        history: bytes,
     ) -> None:
         """Take a record over. Only the registry starts sessions.
 
@@ -86,6 +95,8 @@ class SessionActor(GuardedActor):
             origin: the moment of creation, or of the answer once it is answered.
             touched: the last activity.
             request: what the session was created by, if that can be repeated.
+            incarnation: who holds the session, None if its gateway never registered.
+            history: what has happened so far.
         """
         self._ref = None  # here too, since Python finds what an instance has quicker than what its class has
         self._context = context  # Pykka's fields are made when they are asked for: no need to call EventActor's
@@ -95,19 +106,27 @@ class SessionActor(GuardedActor):
         self._origin = origin
         self._touched = touched
         self._request = request
+        self._incarnation = incarnation
+        self.timeline = history
         self._file(context.clock.read())
 
     # Messages
 
     def get(self) -> Session:
         """The session as it is now."""
-        deadline = next_deadline(self.record.state, self._timeouts, self._origin, self._touched)
+        deadline = self.deadline()
         expires_at = None if deadline is None else deadline.start.wall + deadline.seconds
-        return decide.shown(self.record, self._touched.wall, expires_at)
+        return decide.shown(self.record, self._touched.wall, expires_at, suspect=self._is_suspect)
+
+    def history(self) -> History:
+        """What has happened to the session."""
+        return History(*read(self.timeline, self._context.authors.__getitem__))
 
     def touch(self) -> Updated:
         """Activity without a change."""
         self._touched = self._context.clock.read()
+        if self._incarnation is not self._context.requester:
+            self._be_claimed()
         return Updated(self.record.version)
 
     def update_state(self, state: str, if_version: int | None = None, at: float | None = None) -> Updated:
@@ -134,16 +153,21 @@ class SessionActor(GuardedActor):
                 f"A session that is {record.state} cannot become {state}", state=record.state, wanted=state
             )
         now = self._touched = self._context.clock.read()
+        if self._incarnation is not self._context.requester:
+            self._be_claimed()
+            record = self.record
         if verdict is not CHANGE:
             return Updated(record.version, verdict is STALE)
         new = self.record = decide.moved(record, state, at, now)
+        since = now.wall if at is None else decide.moment(record, at, now)
+        self.timeline = noted(self.timeline, STATE[state], self._context.author, since)
         self._context.directory.state_changed(self.seq, record.state, state)
         if record.answered_at is not new.answered_at:
             self._answered(new, now)
         return Updated(new.version)
 
     def update(self, /, *, if_version: int | None = None, **changes: Unpack[UpdateArguments]) -> Updated:
-        """Change ``caller``, ``callee``, ``external_id`` or a timeout; None clears, or goes back to the default.
+        """Change a field of ``changes.AMENDABLE`` or a timeout; None clears, or goes back to the default.
 
         Raises:
             InvalidRequest: an unknown key or a value of the wrong kind.
@@ -155,15 +179,20 @@ class SessionActor(GuardedActor):
         """``update`` with checked arguments."""
         if if_version is not None:
             self._require(if_version)
-        old = self.record
+        if changes.parent == self.record.id:
+            raise InvalidRequest("parent: the session itself", field="parent")
         now = self._context.clock.read()
+        if self._incarnation is not self._context.requester:
+            self._be_claimed()
+        old = self.record
         timeouts = self._overridden(changes)
-        new = decide.amended(old, changes, now)
-        if timeouts != self._timeouts and new is old:
-            new = decide.renewed(old, now)
+        fields = decide.amendments(old, changes)
         self._touched = now
-        if new is not old:
-            self.record, self._timeouts = new, timeouts
+        if fields or timeouts != self._timeouts:
+            names = (*fields, *decide.differing(self._timeouts, timeouts))
+            new = self.record = decide.amended(old, fields, now)
+            self._timeouts = timeouts
+            self.timeline = noted(self.timeline, FIELDS, self._context.author, now.wall, named(names))
             self._context.directory.changed(self.seq, old, new)
         self._file(now)
         return Updated(self.record.version)
@@ -181,12 +210,15 @@ class SessionActor(GuardedActor):
         """``update_metadata`` with checked arguments."""
         if if_version is not None:
             self._require(if_version)
-        old = self.record
         now = self._context.clock.read()
+        if self._incarnation is not self._context.requester:
+            self._be_claimed()
+        old = self.record
         new = decide.annotated(old, metadata, now)
         self._touched = now
         if new is not old:
             self.record = new
+            self.timeline = noted(self.timeline, METADATA, self._context.author, now.wall, named(metadata))
             if self._context.directory.metadata:
                 self._context.directory.changed(self.seq, old, new)
         return Updated(new.version)
@@ -208,21 +240,33 @@ class SessionActor(GuardedActor):
             self._require(options.if_version)
         now = self._context.clock.read()
         ended_by = options.ended_by or "gateway"
-        return conclude(self, decide.finished(self.record, reason, ended_by, options, now, now.wall), now)
+        final = decide.finished(self.record, reason, ended_by, options, now, now.wall)
+        return conclude(self, final, now, self._context.author)
 
     # Deadlines
 
     def deadline(self) -> Deadline | None:
         """The earliest deadline now running, None if none is."""
-        return next_deadline(self.record.state, self._timeouts, self._origin, self._touched)
+        incarnation = self._incarnation
+        if incarnation is None:
+            return next_deadline(self.record.state, self._timeouts, self._origin, self._touched)
+        return held_deadline(
+            self.record.state, self._timeouts, self._origin, self._touched, incarnation.found, incarnation.loss
+        )
 
     def end_if_overdue(self) -> None:
         """End for the reason of the deadline that is past; if none is any more, file the next look of the reaper."""
         deadline = self.deadline()
         if deadline is not None and deadline.monotonic <= self._context.clock.read().monotonic:
-            self._end_by_service(deadline.reason, "service")
+            self._end_by_service(deadline.reason, SERVICE)
         else:
             self._file_again()
+
+    def end_if_lost(self) -> None:
+        """End if the incarnation that holds the session has been lost for too long."""
+        loss = None if self._incarnation is None else self._incarnation.loss
+        if loss is not None and loss.monotonic <= self._context.clock.read().monotonic:
+            self._end_by_service(loss.reason, SERVICE)
 
     def look(self, now: Instant) -> bool:
         """Whether a deadline is past at this look of the reaper; if none is, file the next look.
@@ -238,10 +282,13 @@ class SessionActor(GuardedActor):
         return False
 
     def on_receive(self, message: object) -> object:
-        """``EndIfOverdue``: whatever waits already may be activity, or the answer; the reaper looks again after it."""
-        if not isinstance(message, EndIfOverdue):
+        """The reaper's messages: whatever waits already may be activity, or the answer; it looks again after it."""
+        if isinstance(message, EndIfLost):
+            if self.actor_inbox.empty():
+                self.end_if_lost()
+        elif not isinstance(message, EndIfOverdue):
             return super().on_receive(message)
-        if self.actor_inbox.empty():
+        elif self.actor_inbox.empty():
             self.end_if_overdue()
         else:
             self._file_again()
@@ -256,10 +303,38 @@ class SessionActor(GuardedActor):
         self._context.tally.count_answered(new)
         self._file(now)
 
-    def _end_by_service(self, reason: str, ended_by: str) -> None:
+    @property
+    def _is_suspect(self) -> bool:
+        return self._incarnation is not None and self._incarnation.loss is not None
+
+    def _be_claimed(self) -> None:
+        """Whoever makes this request is not who holds the session: its gateway, come back, may be."""
+        requester, holder = self._context.requester, self._incarnation
+        if requester is None or requester.gateway != self.record.gateway:
+            return
+        if holder is None or holder.loss is not None:
+            self.claim(requester)
+
+    def claim(self, incarnation: Incarnation) -> None:
+        """Let ``incarnation``, of the session's own gateway, hold the session from now on."""
+        if self._incarnation is incarnation:
+            return
+        if self._incarnation is not None:
+            self._incarnation.sessions.discard(self.seq)
+        incarnation.sessions.add(self.seq)
+        self._incarnation = incarnation
+        self.record = decide.claimed(self.record, incarnation.epoch)
+        now = self._context.clock.read()
+        self.timeline = noted(self.timeline, CLAIMED, incarnation.author, now.wall)
+        self._file(now)
+
+    def _end_by_service(self, reason: str, author: int) -> None:
         """End without having been asked for it by a gateway; that is no activity."""
         now = self._context.clock.read()
-        conclude(self, decide.finished(self.record, reason, ended_by, _NO_OPTIONS, now, self._touched.wall), now)
+        ended_by = self._context.authors[author].kind
+        conclude(
+            self, decide.finished(self.record, reason, ended_by, _NO_OPTIONS, now, self._touched.wall), now, author
+        )
 
     def _require(self, if_version: int) -> None:
         if if_version.__class__ is not int or if_version < 1:
@@ -281,7 +356,10 @@ class SessionActor(GuardedActor):
 
     def _file(self, now: Instant) -> None:
         """See to it that the reaper looks at this session in time: at most a tick late; early does no harm."""
-        deadline = next_deadline(self.record.state, self._timeouts, self._origin, self._touched)
+        touched = self._touched
+        if self._incarnation is not None and self._incarnation.loss is not None:
+            touched = now  # it is not idle before its gateway is found, which cannot be earlier
+        deadline = next_deadline(self.record.state, self._timeouts, self._origin, touched)
         if deadline is None:
             return
         due, latest = deadline.start.monotonic + deadline.seconds, now.monotonic + HORIZON
@@ -311,7 +389,7 @@ class SessionActor(GuardedActor):
     def _stop(self) -> None:
         """Somebody stopped the actor by its ref: an administrator's end."""
         if self._context.directory.by_id.get(self.record.id) is self:
-            self._end_by_service("admin", "admin")
+            self._end_by_service("admin", ADMIN)
         self.actor_stopped.set()
 
     def _release(self) -> None:
@@ -338,6 +416,7 @@ class SessionProxy(ActorMemberMixin, ActorProxy[SessionActor]):
     """The typed proxy of a session: every method returns a future."""
 
     get = proxy_method(SessionActor.get)
+    history = proxy_method(SessionActor.history)
     touch = proxy_method(SessionActor.touch)
     update = proxy_method(SessionActor.update)
     update_state = proxy_method(SessionActor.update_state)

@@ -20,7 +20,7 @@ from sessiond.actors.arguments import (
 )
 from sessiond.actors.errors import Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, Explanation, Updated
+from sessiond.actors.results import Count, Created, Ended, Explanation, History, Updated
 from sessiond.transport import client_requests as requests
 from sessiond.transport.async_line import AsyncLine
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
@@ -94,6 +94,10 @@ class AsyncClient:
     async def end_session(self, target: Target, /, reason: str | None = None, **options: Unpack[EndArguments]) -> Ended:
         """See ``Client.end_session``."""
         return await self._perform(requests.end_session(target, reason, options))
+
+    async def get_session_history(self, target: Target) -> History:
+        """See ``Client.get_session_history``."""
+        return await self._perform(requests.get_session_history(target))
 
     @overload
     async def list_sessions(self, /, *, fields: None = None, **query: Unpack[ListArguments]) -> SessionPage: ...

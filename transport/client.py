@@ -20,7 +20,7 @@ from sessiond.actors.arguments import (
 )
 from sessiond.actors.errors import Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, Explanation, Updated
+from sessiond.actors.results import Count, Created, Ended, Explanation, History, Updated
 from sessiond.transport import client_requests as requests
 from sessiond.transport.client_line import Line
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
@@ -127,6 +127,10 @@ class Client:
             VersionConflict: the session is not at ``if_version``.
         """
         return self._perform(requests.end_session(target, reason, options))
+
+    def get_session_history(self, target: Target) -> History:
+        """When what changed in the session, and by whom; also of one that has ended, as long as it is retained."""
+        return self._perform(requests.get_session_history(target))
 
     @overload
     def list_sessions(self, /, *, fields: None = None, **query: Unpack[ListArguments]) -> SessionPage: ...

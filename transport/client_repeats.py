@@ -43,8 +43,15 @@ class Repeat(enum.Enum):
 UPDATES = frozenset({"update_session", "update_session_state", "update_session_metadata"})
 _HARMLESS = frozenset(
     {
-        *("get_session", "list_sessions", "count_sessions", "explain_limit", "ping", "server_info"),
-        *("touch_session", "end_session"),
+        "get_session",
+        "get_session_history",
+        "list_sessions",
+        "count_sessions",
+        "explain_limit",
+        "ping",
+        "server_info",
+        "touch_session",
+        "end_session",
     }
 )
 

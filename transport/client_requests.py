@@ -20,7 +20,7 @@ from sessiond.actors.arguments import (
 )
 from sessiond.actors.errors import Internal, InvalidRequest, RequestTimeout, Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, Explanation, Page, Updated
+from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated
 from sessiond.transport.client_repeats import UPDATES, Repeat, rule, session_key
 from sessiond.transport.client_replies import UNREADABLE, Reply, error_from
 from sessiond.transport.codec import MAX_ARRAY, MAX_DEPTH, MAX_FRAME, MAX_MAP, REQUEST
@@ -164,6 +164,7 @@ _created = _decoder(Created)
 _session = _decoder(Session)
 _updated = _decoder(Updated)
 _ended = _decoder(Ended)
+_history = _decoder(History)
 _session_page = _decoder(SessionPage)
 _fields_page = _decoder(FieldsPage)
 _count = _decoder(Count)
@@ -206,6 +207,10 @@ def touch_session(target: Target) -> Request[Updated]:
 
 def end_session(target: Target, reason: str | None, options: EndArguments) -> Request[Ended]:
     return Request("end_session", (target, reason, options) if options else (target, reason), _ended)
+
+
+def get_session_history(target: Target) -> Request[History]:
+    return Request("get_session_history", (target,), _history)
 
 
 def list_sessions(fields: Fields | None, query: ListArguments) -> Request[SessionPage | FieldsPage]:

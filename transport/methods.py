@@ -205,6 +205,7 @@ METHODS: dict[str, Method[Any]] = {
     "update_session_metadata": Method(UpdateSessionMetadata, _on_session(_update_session_metadata)),
     "touch_session": Method(Named, _on_session(lambda session, _call: session.touch())),
     "end_session": Method(EndSession, _end_session),
+    "get_session_history": Method(Named, _on_registry(lambda registry, call: registry.history(call.id)), is_slow=True),
     "list_sessions": Method(
         ListSessions, _on_registry(lambda registry, call: registry.page(call.query or _ALL_LISTED)), is_slow=True
     ),

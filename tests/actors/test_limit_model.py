@@ -25,13 +25,15 @@ LIMITS = [
     Limit(name="closed", by="callee", value="b", concurrent=0),
     Limit(name="sip", by="type", value="sip", concurrent=4),
     Limit(name="types", by="type", per_second=1.5),
+    Limit(name="conferences", by="group", concurrent=2, per_second=1),
+    Limit(name="group b", by="group", value="b", concurrent=1),
     Limit(name="keys", by="metadata.k", concurrent=1),
     Limit(name="true", by="metadata.k", value=True, concurrent=1),
     Limit(name="others", by="metadata.l", concurrent=2),
 ]
 TEXTS = [None, "a", "b"]
 SCALARS = [1, 1.0, True, "1", "crash"]
-VALUES = {"gateway": ["g", "h"], "caller": ["a", "b"], "callee": ["a", "b"], "type": ["sip", "fax"]}
+VALUES = {"gateway": ["g", "h"], "type": ["sip", "fax"]}
 
 # Few values, so that limits are reached all the time.
 fields = st.fixed_dictionaries(
@@ -40,6 +42,7 @@ fields = st.fixed_dictionaries(
         "gateway": st.sampled_from([None, "g", "g", "h"]),
         "caller": st.sampled_from(TEXTS),
         "callee": st.sampled_from([None, None, *TEXTS]),
+        "group": st.sampled_from(TEXTS),
         "metadata": st.fixed_dictionaries({}, optional={"k": st.sampled_from([1, 1.0, True, "1"]), "l": st.booleans()}),
     },
     optional={
@@ -47,6 +50,9 @@ fields = st.fixed_dictionaries(
         "request_id": st.sampled_from([None, None, "r", "s"]),
     },
 )
+
+
+changes = st.dictionaries(st.sampled_from(["caller", "callee", "group"]), st.sampled_from(TEXTS))
 
 
 class Fragile(SessionActor):
@@ -125,7 +131,7 @@ class Limits(RuleBasedStateMachine):
         assert (created.id, created.created) == (session_id, False)
 
     @precondition(lambda self: self.ids)
-    @rule(data=st.data(), changes=st.dictionaries(st.sampled_from(["caller", "callee"]), st.sampled_from(TEXTS)))
+    @rule(data=st.data(), changes=changes)
     def update(self, data, changes):
         with contextlib.suppress(SessionEnded):
             self.service.update_session(self.any_of(data), **changes)
@@ -189,6 +195,9 @@ class Limits(RuleBasedStateMachine):
         key = limit.by.removeprefix("metadata.")
         return get(limit.by) if key == limit.by else (get("metadata") or {}).get(key)
 
+    def values(self, limit):
+        return SCALARS if limit.by.startswith("metadata.") else VALUES.get(limit.by, ["a", "b"])
+
     def level(self, limit, value):
         """What is in the bucket, from all creations there were."""
         level, then, rate = Fraction(0), Fraction(0), Fraction(limit.per_second)
@@ -213,7 +222,7 @@ class Limits(RuleBasedStateMachine):
     def counts_are_what_lives(self):
         self.forget()
         for limit in self.limits:
-            for value in VALUES.get(limit.by, SCALARS) if limit.value is None else [limit.value]:
+            for value in self.values(limit) if limit.value is None else [limit.value]:
                 living = self.living(limit, value)
                 explained = self.service.explain_limit(limit.name, value=value, limit=2)
                 assert (explained.current, explained.maximum) == (len(living), limit.concurrent)

@@ -48,6 +48,8 @@ FIELDS = {
     "caller": texts,
     "callee": texts,
     "direction": maybe(st.sampled_from(["inbound", "outbound"])),
+    "parent": texts,
+    "group": texts,
     "metadata": maybe(st.dictionaries(st.sampled_from(["k", "l"]), scalars)),
     "request_id": maybe(st.sampled_from(["r", "s"])),
     "at": offsets,
@@ -61,6 +63,8 @@ changes = st.fixed_dictionaries(
         "caller": texts,
         "callee": texts,
         "external_id": external_ids,
+        "parent": texts,
+        "group": texts,
         **timeouts,
     },
 )

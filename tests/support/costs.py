@@ -104,6 +104,7 @@ def costs_of_requests() -> dict[str, Cost]:
         costs["touch_session, 32 in one read"] = _cost(
             service, lambda number: ("touch_session", ids[number % SESSIONS]), together=32
         )
+        count("get_session_history", "get_session_history")
         costs["list_sessions, a page of 10"] = _cost(
             service, lambda _: ("list_sessions", {"gateway": "gw-07", "state": ["active"], "limit": 10})
         )

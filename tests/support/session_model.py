@@ -146,7 +146,9 @@ class Model:
         record = dict.fromkeys(never) | {
             "id": session_id,
             **{name: fields[name] for name in ("type", "state", "gateway", "external_id", "caller", "callee")},
-            "direction": fields["direction"],
+            **{name: fields[name] for name in ("direction", "parent", "group")},
+            "epoch": None,
+            "suspect": False,
             "metadata": fields["metadata"] or {},
             "created_at": created_at,
             "updated_at": now.wall,

@@ -17,11 +17,15 @@ Shape: TypeAlias = Callable[[Any], bool]
 SERVICE_REASONS = {"idle_timeout", "setup_timeout", "max_duration", "gateway_lost", "crashed", "admin"}
 STATES = ("initializing", "ringing", "active", "held", "ended")
 FIELDS = (
-    *("id", "type", "state", "gateway", "external_id", "caller", "callee", "direction", "metadata"),
+    *("id", "type", "state", "gateway", "external_id", "caller", "callee", "direction"),
+    *("parent", "group", "metadata", "epoch", "suspect"),
     *("created_at", "updated_at", "ringing_at", "answered_at", "ended_at", "last_activity_at", "expires_at"),
     *("end_reason", "ended_by", "sip_code", "q850_cause", "version"),
 )
-GROUPS = ("type", "state", "gateway", "external_id", "caller", "callee", "direction", "end_reason", "ended_by")
+GROUPS = (
+    *("type", "state", "gateway", "external_id", "caller", "callee", "direction", "parent", "group"),
+    *("end_reason", "ended_by"),
+)
 
 
 def one_of(*values: Any) -> Shape:
@@ -99,6 +103,9 @@ filters = {
     "caller": optional(text()),
     "callee": optional(text()),
     "direction": optional(direction),
+    "parent": optional(text()),
+    "group": optional(text()),
+    "suspect": one_of(True, False),
     "metadata": pairs(optional(scalar)),
     "created_after": optional(epoch),
     "created_before": optional(epoch),
@@ -117,6 +124,8 @@ METHODS: dict[str, Shape] = {
             caller=optional(text()),
             callee=optional(text()),
             direction=optional(direction),
+            parent=optional(name),
+            group=optional(name),
             metadata=optional(pairs(scalar)),
             request_id=optional(name),
             at=optional(epoch),
@@ -125,10 +134,18 @@ METHODS: dict[str, Shape] = {
         ),
     ),
     "get_session": arguments(1, target),
+    "get_session_history": arguments(1, target),
     "update_session": arguments(
         2,
         target,
-        fields(caller=optional(text()), callee=optional(text()), external_id=optional(name), **timeouts),
+        fields(
+            caller=optional(text()),
+            callee=optional(text()),
+            external_id=optional(name),
+            parent=optional(name),
+            group=optional(name),
+            **timeouts,
+        ),
         if_version,
     ),
     "update_session_state": arguments(

@@ -21,6 +21,7 @@ from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import LoopDispatcher
 from sessiond.actors.limits import Limit
 from sessiond.actors.registry import RegistryActor
+from sessiond.actors.session import SessionActor
 from sessiond.actors.settings import Settings
 from sessiond.transport import connection
 from sessiond.transport.server import FrontEnd
@@ -57,7 +58,10 @@ class StillService:
         self.loop = loop
         self.clock = ManualClock()
         self.context = Context.create(Settings(), LoopDispatcher(loop), self.clock, lambda _: None, limits)
-        self.registry = RegistryActor.start(self.context)
+        # Python has the instances of a class that is new take no more room than they need: those of one that was used
+        # in other ways before have room for all attributes that any of them ever had.
+        sessions = type("Sessions", (SessionActor,), {})
+        self.registry = RegistryActor.start(self.context, sessions)
         self.front_end = FrontEnd.start(self.context, self.registry.local(), Limits(), loop)
         loop.settle()
         self.socket = StillSocket(loop)

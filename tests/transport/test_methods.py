@@ -42,7 +42,8 @@ def test_the_least_of_a_session(wire, create):
     assert times["expires_at"] == pytest.approx(times["created_at"] + 180)
     assert session == {
         "id": session_id, "type": "sip", "state": "initializing", "gateway": None, "external_id": None,
-        "caller": None, "callee": None, "direction": None, "metadata": {}, "ringing_at": None, "answered_at": None,
+        "caller": None, "callee": None, "direction": None, "parent": None, "group": None,
+        "epoch": None, "suspect": False, "metadata": {}, "ringing_at": None, "answered_at": None,
         "ended_at": None, "end_reason": None, "ended_by": None, "sip_code": None, "q850_cause": None, "version": 1,
     }  # fmt: skip
 
@@ -225,8 +226,9 @@ def test_ping_and_server_info(wire, served):
     assert info["name"] == "sessiond"
     assert {type(info[name]) for name in ("time", "uptime")} == {float}
     assert info["methods"] == [
-        "count_sessions", "create_session", "end_session", "explain_limit", "get_session", "list_sessions", "ping",
-        "server_info", "touch_session", "update_session", "update_session_metadata", "update_session_state",
+        "count_sessions", "create_session", "end_session", "explain_limit", "get_session", "get_session_history",
+        "list_sessions", "ping", "server_info",
+        "touch_session", "update_session", "update_session_metadata", "update_session_state",
     ]  # fmt: skip
     assert wire.call("server_info")["instance"] == info["instance"]
 

@@ -86,6 +86,7 @@ VALID: dict[str, list[list[Any]]] = {
         [{"type": "sip", "request_id": "é" * 2048, "at": 1, "answered_at": None}],
         [{"type": "sip"} | dict.fromkeys(["setup_timeout", "idle_timeout", "max_duration"], 0)],
     ],
+    "get_session_history": [["x"], [{"external_id": "x"}]],
     "get_session": [["x"], [""], [{"external_id": "x"}], [{"gateway": None, "external_id": "x"}]],
     "update_session": [["x", {}], ["x", {"caller": None, "callee": ""}, None], ["x", {}, {"if_version": 2**63 - 1}]],
     "update_session_state": [["x", state] for state in STATES] + [["x", "held", {"at": 0, "if_version": None}]],
@@ -128,7 +129,7 @@ GOOD = {
     "type": "sip", "state": "held", "direction": "inbound", "at": 1e9, "answered_at": 1, "if_version": 1, "limit": 500,
     "order": "desc", "ended": "any", "by": "end_reason", "fields": ["id"], "ended_by": "callee", "sip_code": 486,
     "q850_cause": 0, "idle_timeout": 0, "max_duration": 1e9, "metadata": {"a": None}, "created_after": 0,
-    "external_id": "call", "gateway": "gw", "value": 1.5,
+    "external_id": "call", "gateway": "gw", "parent": "p", "group": "g", "suspect": False, "value": 1.5,
 }  # fmt: skip
 ENTRIES = st.sampled_from(sorted(GOOD.items(), key=repr)) | st.tuples(
     KEYS, SCALARS | WORDS | st.lists(WORDS, max_size=3) | st.dictionaries(TEXTS, SCALARS, max_size=3)

@@ -1,0 +1,96 @@
+"""One run of a gateway: who holds which sessions, and whether it is still there."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from sessiond.actors.bitmap import Bitmap
+from sessiond.actors.clock import Instant
+from sessiond.actors.deadlines import Deadline
+from sessiond.actors.results import Author
+
+__all__ = ["ADMIN", "CLIENT", "MAX_AUTHORS", "SERVICE", "Authors", "Incarnation", "Incarnations", "Link"]
+
+CLIENT, SERVICE, ADMIN, _UNKNOWN = 0, 1, 2, 3
+"""The numbers of authors that are no gateways: whoever did not register, the service itself, an administrator, and a
+gateway that came after too many others to be told apart."""
+
+MAX_AUTHORS = 65_535
+"""As many as a history's entries can tell apart."""
+
+
+class Link(Protocol):
+    """A connection of a gateway, as far as the actors know it."""
+
+    heard_at: float
+    """When something was last heard on it, on the monotonic clock."""
+
+
+class Incarnation:
+    """One run of a gateway's processes, told apart from earlier and later ones by its epoch.
+
+    It is lost when nothing is heard of it any more; the sessions that it holds are suspect then. Losing and finding it
+    again takes the same time for one session as for 50,000, since none of them is looked at.
+    """
+
+    __slots__ = ("author", "epoch", "found", "gateway", "loss", "sessions")
+
+    def __init__(self, gateway: str, epoch: str | None, author: int, now: Instant) -> None:
+        """Hold no session yet; ``author`` is its number in histories."""
+        self.gateway = gateway
+        self.epoch = epoch
+        self.author = author
+        self.sessions = Bitmap()
+        """The sequence numbers of the live sessions that it holds."""
+        self.loss: Deadline | None = None
+        """When it was lost, and for how many seconds its sessions wait for it; None while it lives."""
+        self.found = now
+        """When it was found, for the first time or again: nothing was heard of its sessions just before."""
+
+
+class Authors:
+    """Who made the changes that histories tell of, by number."""
+
+    def __init__(self) -> None:
+        self._known = [Author("client"), Author("service"), Author("admin"), Author("gateway")]
+        self._numbers: dict[tuple[str, str | None], int] = {}
+
+    def number(self, gateway: str, epoch: str | None) -> int:
+        """The number of an incarnation."""
+        number = self._numbers.get((gateway, epoch))
+        if number is None:
+            if len(self._known) > MAX_AUTHORS:
+                return _UNKNOWN
+            number = self._numbers[gateway, epoch] = len(self._known)
+            self._known.append(Author("gateway", gateway, epoch))
+        return number
+
+    def __getitem__(self, number: int) -> Author:
+        """Who has ``number``."""
+        return self._known[number]
+
+
+class Incarnations:
+    """The incarnations that are known, by gateway, in the order in which they registered."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, list[Incarnation]] = {}
+        """Those of each gateway; only to be read."""
+
+    def newest(self, gateway: str | None) -> Incarnation | None:
+        """The live one of a gateway that registered last; it holds what others create in the gateway's name."""
+        for incarnation in reversed(self.of.get(gateway, ()) if gateway is not None else ()):
+            if incarnation.loss is None:
+                return incarnation
+        return None
+
+    def add(self, incarnation: Incarnation) -> None:
+        """Know one more."""
+        self.of.setdefault(incarnation.gateway, []).append(incarnation)
+
+    def remove(self, incarnation: Incarnation) -> None:
+        """Know one less, and its gateway too if that was the last."""
+        known = self.of[incarnation.gateway]
+        known.remove(incarnation)
+        if not known:
+            del self.of[incarnation.gateway]
