@@ -15,6 +15,7 @@ __all__ = [
     "CountArguments",
     "CreateArguments",
     "EndArguments",
+    "ExplainArguments",
     "Fields",
     "ListArguments",
     "Target",
@@ -107,6 +108,14 @@ class CountArguments(FilterArguments, total=False):
     """What ``count_sessions`` takes; see ``params.CountQuery``."""
 
     by: GroupField | None
+
+
+class ExplainArguments(TypedDict, total=False):
+    """The options of ``explain_limit``; see ``params.ExplainOptions``."""
+
+    value: Scalar | None
+    limit: int
+    cursor: str | None
 
 
 Fields: TypeAlias = Sequence[Field]

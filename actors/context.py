@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 from sessiond.actors.clock import Clock, Instant, TurnClock
 from sessiond.actors.directory import Directory
 from sessiond.actors.dispatcher import Dispatcher
 from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnations
+from sessiond.actors.limits import Admission, Limit, indexes
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
 from sessiond.actors.settings import Settings
@@ -42,6 +43,7 @@ class Context:
     dispatcher: Dispatcher
     clock: TurnClock
     directory: Directory[Known]
+    admission: Admission
     requests: Requests
     retention: Retention
     wheel: Wheel
@@ -68,14 +70,22 @@ class Context:
 
     @classmethod
     def create(
-        cls, settings: Settings, dispatcher: Dispatcher, clock: Clock, escalate: Callable[[str], None]
+        cls,
+        settings: Settings,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        escalate: Callable[[str], None],
+        limits: Iterable[Limit] = (),
     ) -> Context:
-        """The books of a service that knows no session yet."""
+        """The books of a service that knows no session yet; no two limits have the same name."""
+        limits = tuple(limits)
+        directory: Directory[Known] = Directory(*indexes(settings.metadata_indexes, limits))
         return cls(
             settings,
             dispatcher,
             TurnClock(clock),
-            Directory(settings.metadata_indexes),
+            directory,
+            Admission(limits, directory),
             Requests(),
             Retention(settings.retention, settings.max_retained),
             Wheel(TICK),

@@ -25,6 +25,7 @@ __all__ = [
     "Changes",
     "CountQuery",
     "EndOptions",
+    "ExplainOptions",
     "Filters",
     "IfVersion",
     "ListQuery",
@@ -36,6 +37,7 @@ __all__ = [
     "check_metadata",
     "check_sizes",
     "checked",
+    "checked_limit",
     "checked_metadata",
     "checked_reason",
     "checked_target",
@@ -209,6 +211,14 @@ class CountQuery(Filters, forbid_unknown_fields=True, frozen=True, kw_only=True)
     by: GroupField | None = None
 
 
+class ExplainOptions(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Options of ``explain_limit``."""
+
+    value: Value | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 100
+    cursor: Text | None = None
+
+
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -236,6 +246,11 @@ def checked_metadata(metadata: object) -> dict[str, Any]:
     changes = _convert(metadata, MetadataChanges, "metadata")
     check_sizes({"metadata": changes})
     return changes
+
+
+def checked_limit(name: object) -> str:
+    """The name of a limit, as ``checked``."""
+    return _convert(name, Text, "name")
 
 
 def checked_reason(reason: object) -> str | None:

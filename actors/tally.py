@@ -51,6 +51,7 @@ class Tally:
         self.ended: Counter[tuple[str, str]] = Counter()
         self.ring = {kind: Histogram(RING_BOUNDS) for kind in (*self.types, OTHER)}
         self.duration = {kind: Histogram(DURATION_BOUNDS) for kind in (*self.types, OTHER)}
+        self.refused: Counter[str] = Counter()
         self.restarts: Counter[str] = Counter()
 
     def type_label(self, kind: str) -> str:
@@ -75,6 +76,10 @@ class Tally:
         kind = self.types.get(record.type, OTHER)
         self.ended[kind, self.reasons.get(record.end_reason or "", OTHER)] += 1
         self.duration[kind].observe(duration)
+
+    def count_refused(self, limit: str) -> None:
+        """A session was not created because of the limit of that name."""
+        self.refused[limit] += 1
 
     def count_restart(self, actor: str) -> None:
         """An actor of this kind was restarted after a crash."""

@@ -12,6 +12,7 @@ from prometheus_client.utils import floatToGoString
 
 from sessiond._version import __version__
 from sessiond.actors.context import Context
+from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.tally import DURATION_BOUNDS, OTHER, RING_BOUNDS, Histogram
 
 __all__ = ["FrontEndTallies", "Live", "LoopTallies", "MethodTally", "families", "types"]
@@ -101,7 +102,7 @@ def families(
         bounds: the upper bounds, in seconds, of the buckets in these tallies.
         loop: the tallies of its event loop, if it is watched.
     """
-    found = [*_sessions(context, live), *_histories(context), *_internals(context)]
+    found = [*_sessions(context, live), *_histories(context), *_limits(context), *_internals(context)]
     if front_end is not None:
         found += (*_requests(front_end, bounds), *_connections(front_end))
     if loop is not None:
@@ -141,6 +142,25 @@ def _histories(context: Context) -> Iterable[Metric]:
         "sessiond_session_duration_seconds", "Time from creation to the end, of ended sessions.", labels=("type",)
     )
     yield _observed(duration, {kind: Histogram(DURATION_BOUNDS) for kind in kinds} | tally.duration)
+
+
+def _limits(context: Context) -> Iterable[Metric]:
+    admission = context.admission
+    refusals = CounterMetricFamily(
+        "sessiond_limit_refusals", "Sessions that were not created, by the limit that was reached.", labels=("limit",)
+    )
+    none = dict.fromkeys((MAX_SESSIONS, *admission.limits), 0)
+    yield _filled(refusals, _by_label(none | dict(context.tally.refused)))
+    sessions = GaugeMetricFamily(
+        "sessiond_limit_sessions", "Live sessions that a limit with a value of its own counts.", labels=("limit",)
+    )
+    maxima = GaugeMetricFamily("sessiond_limit_maximum", "As many as may live by that limit.", labels=("limit",))
+    for name, limit in admission.limits.items():
+        if limit.value is not None and limit.concurrent is not None:
+            sessions.add_metric((name,), admission.current(limit, limit.value))
+            maxima.add_metric((name,), limit.concurrent)
+    yield sessions
+    yield maxima
 
 
 def _internals(context: Context) -> Iterable[Metric]:

@@ -11,6 +11,7 @@ from sessiond.actors.arguments import (
     CountArguments,
     CreateArguments,
     EndArguments,
+    ExplainArguments,
     Fields,
     ListArguments,
     Target,
@@ -19,7 +20,7 @@ from sessiond.actors.arguments import (
 )
 from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, History, Updated
+from sessiond.actors.results import Count, Created, Ended, Explanation, History, Updated
 from sessiond.transport import client_requests as requests
 from sessiond.transport.async_commands import Handler
 from sessiond.transport.async_line import AsyncLine, Listener
@@ -159,6 +160,10 @@ class AsyncClient:
     async def count_sessions(self, /, **query: Unpack[CountArguments]) -> Count:
         """See ``Client.count_sessions``."""
         return await self._perform(requests.count_sessions(query))
+
+    async def explain_limit(self, name: str, /, **options: Unpack[ExplainArguments]) -> Explanation:
+        """See ``Client.explain_limit``."""
+        return await self._perform(requests.explain_limit(name, options))
 
     async def ping(self) -> str:
         """See ``Client.ping``."""

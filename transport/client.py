@@ -11,6 +11,7 @@ from sessiond.actors.arguments import (
     CountArguments,
     CreateArguments,
     EndArguments,
+    ExplainArguments,
     Fields,
     ListArguments,
     Target,
@@ -19,7 +20,7 @@ from sessiond.actors.arguments import (
 )
 from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, History, Updated
+from sessiond.actors.results import Count, Created, Ended, Explanation, History, Updated
 from sessiond.transport import client_requests as requests
 from sessiond.transport.client_line import Line
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
@@ -95,7 +96,7 @@ class Client:
 
         Raises:
             Conflict: the ``request_id`` came before with other parameters.
-            LimitExceeded: as many sessions live as may.
+            LimitExceeded: as many sessions live as may, in all or by one of the configured limits.
         """
         return self._perform(requests.create_session(fields))
 
@@ -180,6 +181,16 @@ class Client:
             LimitExceeded: more groups than an answer may have.
         """
         return self._perform(requests.count_sessions(query))
+
+    def explain_limit(self, name: str, /, **options: Unpack[ExplainArguments]) -> Explanation:
+        """How near the limit of that name is, and the live sessions behind it, a page of them.
+
+        ``value`` says which of the values is meant, of a limit that is about each on its own.
+
+        Raises:
+            NotFound: no limit has that name.
+        """
+        return self._perform(requests.explain_limit(name, options))
 
     def ping(self) -> str:
         """``"pong"``."""

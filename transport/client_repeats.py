@@ -49,6 +49,7 @@ _HARMLESS = frozenset(
         "count_sessions",
         "register_gateway",
         "heartbeat_gateway",
+        "explain_limit",
         "ping",
         "server_info",
         "touch_session",

@@ -13,6 +13,7 @@ from sessiond.actors.arguments import (
     CountArguments,
     CreateArguments,
     EndArguments,
+    ExplainArguments,
     Fields,
     ListArguments,
     Target,
@@ -20,7 +21,7 @@ from sessiond.actors.arguments import (
 )
 from sessiond.actors.errors import Internal, InvalidRequest, RequestTimeout, Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, History, Page, Updated
+from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated
 from sessiond.transport.client_repeats import UPDATES, Repeat, rule, session_key
 from sessiond.transport.client_replies import UNREADABLE, Reply, error_from
 from sessiond.transport.codec import MAX_ARRAY, MAX_DEPTH, MAX_FRAME, MAX_MAP, REQUEST
@@ -174,6 +175,7 @@ _history = _decoder(History)
 _session_page = _decoder(SessionPage)
 _fields_page = _decoder(FieldsPage)
 _count = _decoder(Count)
+_explanation = _decoder(Explanation)
 _text = _decoder(str)
 _map = _decoder(dict[str, Any])
 
@@ -238,6 +240,10 @@ def heartbeat_gateway(name: str, options: Mapping[str, object]) -> Request[dict[
 
 def sync_sessions(gateway: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
     return Request("sync_sessions", (gateway, options), _map)
+
+
+def explain_limit(name: str, options: ExplainArguments) -> Request[Explanation]:
+    return Request("explain_limit", (name, options) if options else (name,), _explanation)
 
 
 def ping() -> Request[str]:

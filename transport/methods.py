@@ -69,6 +69,11 @@ class CountSessions(Positional, frozen=True):
     query: p.CountQuery | None = None
 
 
+class ExplainLimit(Positional, frozen=True):
+    name: p.Text
+    options: p.ExplainOptions | None = None
+
+
 P = TypeVar("P", bound=Positional)
 
 _NO_OPTIONS = p.EndOptions()
@@ -190,6 +195,7 @@ def _server_info(registry: RegistryActor, _call: Nothing) -> object:
 
 _ALL_LISTED = p.ListQuery()
 _ALL_COUNTED = p.CountQuery()
+_EXPLAINED = p.ExplainOptions()
 
 METHODS: dict[str, Method[Any]] = {
     "create_session": Method(CreateSession, _on_registry(lambda registry, call: registry.create(call.fields))),
@@ -205,6 +211,11 @@ METHODS: dict[str, Method[Any]] = {
     ),
     "count_sessions": Method(
         CountSessions, _on_registry(lambda registry, call: registry.number(call.query or _ALL_COUNTED)), is_slow=True
+    ),
+    "explain_limit": Method(
+        ExplainLimit,
+        _on_registry(lambda registry, call: registry.explain(call.name, call.options or _EXPLAINED)),
+        is_slow=True,
     ),
     "ping": Method(Nothing, lambda registry, _call: registry.ping()),
     "server_info": Method(Nothing, _server_info),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sessiond._version import __version__
 from sessiond.actors import errors, results
+from sessiond.actors.limits import Limit
 from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryRef
 from sessiond.actors.session import SessionActor, SessionRef
@@ -27,6 +28,7 @@ __all__ = [
     "Client",
     "Config",
     "Gateway",
+    "Limit",
     "Registration",
     "RegistryRef",
     "Reporter",

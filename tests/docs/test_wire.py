@@ -29,6 +29,12 @@ WIRE = page("docs/wire.md")
 # Examples
 
 
+@pytest.fixture
+def configuration():
+    (limits,) = blocks(WIRE, "toml")
+    return limits
+
+
 def annotated(block):
     """The values of a hex dump: the bytes of each and what the dump says that they are."""
     dumped = b""

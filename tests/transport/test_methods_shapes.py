@@ -95,6 +95,7 @@ VALID: dict[str, list[list[Any]]] = {
     "end_session": [["x"], ["x", None], ["x", None, None], ["x", "own reason", {"sip_code": 699, "q850_cause": 127}]],
     "list_sessions": [[], [None], [{}], [{"state": ["active", "held"], "caller": None, "fields": list(FIELDS)}]],
     "count_sessions": [[], [None], [{}], [{"by": None, "ended": True, "metadata": {"a": None}}]],
+    "explain_limit": [["x"], ["", None], ["x", {}], ["x", {"value": True, "limit": 500, "cursor": None}]],
     "ping": [[]],
     "server_info": [[]],
 }
@@ -121,14 +122,14 @@ WORDS = st.sampled_from(
 KEYS = st.sampled_from(
     [
         *FIELDS, "setup_timeout", "idle_timeout", "max_duration", "request_id", "at", "if_version", "created_after",
-        "created_before", "ended", "order", "limit", "cursor", "fields", "by", "no_such_key", "",
+        "created_before", "ended", "order", "limit", "cursor", "fields", "by", "value", "no_such_key", "",
     ]
 )  # fmt: skip
 GOOD = {
     "type": "sip", "state": "held", "direction": "inbound", "at": 1e9, "answered_at": 1, "if_version": 1, "limit": 500,
     "order": "desc", "ended": "any", "by": "end_reason", "fields": ["id"], "ended_by": "callee", "sip_code": 486,
     "q850_cause": 0, "idle_timeout": 0, "max_duration": 1e9, "metadata": {"a": None}, "created_after": 0,
-    "external_id": "call", "gateway": "gw", "parent": "p", "group": "g", "suspect": False,
+    "external_id": "call", "gateway": "gw", "parent": "p", "group": "g", "suspect": False, "value": 1.5,
 }  # fmt: skip
 ENTRIES = st.sampled_from(sorted(GOOD.items(), key=repr)) | st.tuples(
     KEYS, SCALARS | WORDS | st.lists(WORDS, max_size=3) | st.dictionaries(TEXTS, SCALARS, max_size=3)
