@@ -13,8 +13,9 @@ from sessiond.actors.dispatcher import Dispatcher
 from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnations
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
-from sessiond.actors.settings import Settings
+from sessiond.actors.settings import GatewaySettings, Settings
 from sessiond.actors.supervision import CrashLog, RestartWindow
+from sessiond.actors.sync import Syncs
 from sessiond.actors.tally import Tally
 from sessiond.actors.wheel import Wheel
 
@@ -27,6 +28,8 @@ Known: TypeAlias = "SessionActor | EndedSession"
 """What the directory has of a session: its actor, or what is left of it."""
 
 R = TypeVar("R")
+
+_USUAL = GatewaySettings()
 
 SESSION_RESTARTS = 3
 SERVICE_RESTARTS = 5
@@ -41,6 +44,7 @@ class Context:
     """One service's clock, books and rules. Only actors touch it, each in its own turn."""
 
     settings: Settings
+    gateways: GatewaySettings
     dispatcher: Dispatcher
     clock: TurnClock
     directory: Directory[Known]
@@ -50,6 +54,7 @@ class Context:
     tally: Tally
     authors: Authors
     incarnations: Incarnations
+    syncs: Syncs
     crash_log: CrashLog
     session_restarts: RestartWindow
     service_restarts: RestartWindow
@@ -79,24 +84,33 @@ class Context:
 
     @classmethod
     def create(
-        cls, settings: Settings, dispatcher: Dispatcher, clock: Clock, escalate: Callable[[str], None]
+        cls,
+        settings: Settings,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        escalate: Callable[[str], None],
+        gateways: GatewaySettings = _USUAL,
     ) -> Context:
         """The books of a service that knows no session yet."""
+        instance = secrets.token_hex(8)
+        directory: Directory[Known] = Directory(settings.metadata_indexes)
         return cls(
             settings,
+            gateways,
             dispatcher,
             TurnClock(clock),
-            Directory(settings.metadata_indexes),
+            directory,
             Requests(),
             Retention(settings.retention, settings.max_retained),
             Wheel(TICK),
             Tally(settings.types, settings.reasons),
             Authors(),
-            Incarnations(),
+            Incarnations(directory.suspects),
+            Syncs(instance),
             CrashLog(),
             RestartWindow(SESSION_RESTARTS, RESTART_SECONDS),
             RestartWindow(SERVICE_RESTARTS, RESTART_SECONDS),
-            secrets.token_hex(8),
+            instance,
             clock.read(),
             escalate,
         )

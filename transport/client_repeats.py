@@ -51,6 +51,10 @@ _HARMLESS = frozenset(
         "server_info",
         "touch_session",
         "end_session",
+        "register_gateway",
+        "heartbeat_gateway",
+        "list_gateways",
+        "sync_sessions",
     }
 )
 
