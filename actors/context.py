@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from sessiond.actors.clock import Clock, Instant, TurnClock
 from sessiond.actors.directory import Directory
@@ -14,8 +14,9 @@ from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnatio
 from sessiond.actors.limits import Admission, Limit, indexes
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
-from sessiond.actors.settings import Settings
+from sessiond.actors.settings import GatewaySettings, Settings
 from sessiond.actors.supervision import CrashLog, RestartWindow
+from sessiond.actors.sync import Syncs
 from sessiond.actors.tally import Tally
 from sessiond.actors.wheel import Wheel
 
@@ -26,6 +27,10 @@ __all__ = ["TICK", "Context", "Known"]
 
 Known: TypeAlias = "SessionActor | EndedSession"
 """What the directory has of a session: its actor, or what is left of it."""
+
+R = TypeVar("R")
+
+_USUAL = GatewaySettings()
 
 SESSION_RESTARTS = 3
 SERVICE_RESTARTS = 5
@@ -40,6 +45,7 @@ class Context:
     """One service's clock, books and rules. Only actors touch it, each in its own turn."""
 
     settings: Settings
+    gateways: GatewaySettings
     dispatcher: Dispatcher
     clock: TurnClock
     directory: Directory[Known]
@@ -50,6 +56,7 @@ class Context:
     tally: Tally
     authors: Authors
     incarnations: Incarnations
+    syncs: Syncs
     crash_log: CrashLog
     session_restarts: RestartWindow
     service_restarts: RestartWindow
@@ -68,6 +75,15 @@ class Context:
         self.requester = requester
         self.author = CLIENT if requester is None else requester.author
 
+    def acting(self, requester: Incarnation, work: Callable[[], R]) -> R:
+        """What comes of ``work``, done as a request of ``requester``."""
+        before = self.requester
+        self.ask_as(requester)
+        try:
+            return work()
+        finally:
+            self.ask_as(before)
+
     @classmethod
     def create(
         cls,
@@ -76,12 +92,15 @@ class Context:
         clock: Clock,
         escalate: Callable[[str], None],
         limits: Iterable[Limit] = (),
+        gateways: GatewaySettings = _USUAL,
     ) -> Context:
         """The books of a service that knows no session yet; no two limits have the same name."""
+        instance = secrets.token_hex(8)
         limits = tuple(limits)
         directory: Directory[Known] = Directory(*indexes(settings.metadata_indexes, limits))
         return cls(
             settings,
+            gateways,
             dispatcher,
             TurnClock(clock),
             directory,
@@ -91,11 +110,12 @@ class Context:
             Wheel(TICK),
             Tally(settings.types, settings.reasons),
             Authors(),
-            Incarnations(),
+            Incarnations(directory.suspects),
+            Syncs(instance),
             CrashLog(),
             RestartWindow(SESSION_RESTARTS, RESTART_SECONDS),
             RestartWindow(SERVICE_RESTARTS, RESTART_SECONDS),
-            secrets.token_hex(8),
+            instance,
             clock.read(),
             escalate,
         )

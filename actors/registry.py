@@ -25,6 +25,7 @@ from sessiond.actors.counting import Counting
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound
 from sessiond.actors.explaining import Explaining
+from sessiond.actors.gateway_registry import GatewayRegistry
 from sessiond.actors.guard import perform
 from sessiond.actors.history import begun as begun_history
 from sessiond.actors.history import read
@@ -51,7 +52,6 @@ from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.requests import RequestKey
 from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated
 from sessiond.actors.retention import EndedSession
-from sessiond.actors.service import ServiceActor
 from sessiond.actors.session import SessionActor, SessionRef
 from sessiond.actors.sharing import SharedValues
 from sessiond.actors.states import ANSWERED
@@ -73,7 +73,7 @@ MAX_OVERRIDES = 1024
 """With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
 
 
-class RegistryActor(ServiceActor):
+class RegistryActor(GatewayRegistry):
     """The way to every session. Its methods are the wire's, with the same names.
 
     ``target`` is a session's id, or ``{"gateway": ..., "external_id": ...}``, which means the live session of that
@@ -344,6 +344,7 @@ class RegistryActor(ServiceActor):
                 session._release()  # noqa: SLF001
         for colleague in self._colleagues:
             colleague.stop(block=False)
+        self._stop_gateways()
 
 
 def _view(session: Known) -> Session:
@@ -364,6 +365,10 @@ class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
     list_sessions = proxy_method(RegistryActor.list_sessions)
     count_sessions = proxy_method(RegistryActor.count_sessions)
     explain_limit = proxy_method(RegistryActor.explain_limit)
+    register_gateway = proxy_method(RegistryActor.register_gateway)
+    heartbeat_gateway = proxy_method(RegistryActor.heartbeat_gateway)
+    list_gateways = proxy_method(RegistryActor.list_gateways)
+    sync_sessions = proxy_method(RegistryActor.sync_sessions)
     ping = proxy_method(RegistryActor.ping)
     server_info = proxy_method(RegistryActor.server_info)
     session_ref = proxy_method(RegistryActor.session_ref)

@@ -53,6 +53,8 @@ class Tally:
         self.duration = {kind: Histogram(DURATION_BOUNDS) for kind in (*self.types, OTHER)}
         self.refused: Counter[str] = Counter()
         self.restarts: Counter[str] = Counter()
+        self.gateways: Counter[str] = Counter()
+        """What happened to gateways: see ``registration.EVENTS``."""
 
     def type_label(self, kind: str) -> str:
         """The label of a session's type."""
@@ -80,6 +82,10 @@ class Tally:
     def count_refused(self, limit: str) -> None:
         """A session was not created because of the limit of that name."""
         self.refused[limit] += 1
+
+    def count_gateway(self, event: str) -> None:
+        """Something happened to an incarnation of a gateway."""
+        self.gateways[event] += 1
 
     def count_restart(self, actor: str) -> None:
         """An actor of this kind was restarted after a crash."""

@@ -13,14 +13,28 @@ from sessiond.actors.arguments import (
     EndArguments,
     ExplainArguments,
     Fields,
+    GatewayArguments,
     ListArguments,
+    RegistrationArguments,
+    SyncArguments,
     Target,
     UpdateArguments,
     WalkArguments,
 )
 from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, Explanation, History, Updated
+from sessiond.actors.results import (
+    Count,
+    Created,
+    Ended,
+    Explanation,
+    Gateways,
+    History,
+    Registered,
+    Renewed,
+    Synced,
+    Updated,
+)
 from sessiond.transport import client_requests as requests
 from sessiond.transport.async_commands import Handler
 from sessiond.transport.async_line import AsyncLine, Listener
@@ -164,6 +178,22 @@ class AsyncClient:
     async def explain_limit(self, name: str, /, **options: Unpack[ExplainArguments]) -> Explanation:
         """See ``Client.explain_limit``."""
         return await self._perform(requests.explain_limit(name, options))
+
+    async def register_gateway(self, name: str, /, **options: Unpack[RegistrationArguments]) -> Registered:
+        """See ``Client.register_gateway``."""
+        return await self._perform(requests.register_gateway(name, options))
+
+    async def heartbeat_gateway(self, name: str, /, *, epoch: str | None = None) -> Renewed:
+        """See ``Client.heartbeat_gateway``."""
+        return await self._perform(requests.heartbeat_gateway(name, epoch))
+
+    async def list_gateways(self, /, **query: Unpack[GatewayArguments]) -> Gateways:
+        """See ``Client.list_gateways``."""
+        return await self._perform(requests.list_gateways(query))
+
+    async def sync_sessions(self, gateway: str, /, **options: Unpack[SyncArguments]) -> Synced:
+        """See ``Client.sync_sessions``."""
+        return await self._perform(requests.sync_sessions(gateway, options))
 
     async def ping(self) -> str:
         """See ``Client.ping``."""

@@ -10,21 +10,19 @@ import random
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeAlias, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar, cast
 
-import msgspec
-
-from sessiond.actors.arguments import CreateArguments
+from sessiond.actors.arguments import CreateArguments, SyncArguments
 from sessiond.actors.errors import Conflict, ServiceError, SessiondError
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Created
+from sessiond.actors.results import Created, EndedCall, Registered, Synced
 from sessiond.transport import client_requests as requests
 from sessiond.transport.async_client import AsyncClient
 from sessiond.transport.async_commands import Handler
 from sessiond.transport.async_line import Listener
 from sessiond.transport.client_requests import Request
 from sessiond.transport.codec import MAX_ARRAY, Notification
-from sessiond.transport.gateway_sync import Calls, Ended, Part, calls_of, correction, gone, parts, still_there
+from sessiond.transport.gateway_sync import Calls, calls_of, correction, gone, parts, still_there
 from sessiond.transport.registration import COMMANDS, REPLACED, Registration
 
 __all__ = ["RETRY", "AsyncGateway", "Pause", "Sessions"]
@@ -185,8 +183,8 @@ class AsyncGateway:
 
     # What happens
 
-    def _connected(self, registered: dict[str, Any]) -> None:
-        self._lease = registered.get("lease") or self._lease
+    def _connected(self, registered: Registered) -> None:
+        self._lease = registered.lease
         self._is_refused = False
         self._sync_soon()
 
@@ -260,8 +258,8 @@ class AsyncGateway:
 
     async def _sync(self) -> None:
         unknown: list[str] = []
-        ended: list[Ended] = []
-        sync: dict[str, Any] = {}
+        ended: list[EndedCall] = []
+        sync: SyncArguments = {}
         named = list(parts(await self._calls()))
         for number, names in enumerate(named, 1):
             part = await self._ask({**sync, "external_ids": names, "final": number == len(named)})
@@ -276,11 +274,11 @@ class AsyncGateway:
         await self._tell_ended(ended)
         await self._end_missing(missing)
 
-    async def _ask(self, options: dict[str, Any]) -> Part:
+    async def _ask(self, options: SyncArguments) -> Synced:
         [answer] = await self._perform([requests.sync_sessions(self.name, options)])
         if isinstance(answer, SessiondError):
             raise answer
-        return msgspec.convert(answer, Part)
+        return cast("Synced", answer)
 
     async def _create_again(self, names: list[str]) -> None:
         """Create what the service does not know and is still up; correct what changed meanwhile.
@@ -303,7 +301,7 @@ class AsyncGateway:
         for some in _batches(corrections):
             await self._perform(some)
 
-    async def _tell_ended(self, ended: list[Ended]) -> None:
+    async def _tell_ended(self, ended: list[EndedCall]) -> None:
         calls = await self._calls() if ended else {}
         for each in ended:
             if each.external_id in calls:
@@ -339,8 +337,9 @@ class _Ear(Listener):
     def __init__(self, gateway: AsyncGateway) -> None:
         self._gateway = gateway
 
-    def connected(self, registered: dict[str, Any] | None) -> None:
-        self._gateway._connected(registered or {})  # noqa: SLF001  (it is the gateway's own)
+    def connected(self, registered: Registered | None) -> None:
+        assert registered is not None
+        self._gateway._connected(registered)  # noqa: SLF001  (it is the gateway's own)
 
     def lost(self, reason: str) -> None:
         self._gateway._lost()  # noqa: SLF001

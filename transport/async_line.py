@@ -12,6 +12,7 @@ from typing import Any, cast
 import msgspec
 
 from sessiond.actors.errors import SessiondError
+from sessiond.actors.results import Registered
 from sessiond.transport import client_requests as requests
 from sessiond.transport.async_commands import Commands, Handler
 from sessiond.transport.client_breaker import Breaker
@@ -34,7 +35,7 @@ REQUESTS_PER_WRITE = 16
 class Listener:
     """Is told what happens on a client's connections, in the event loop; none of it may raise."""
 
-    def connected(self, registered: dict[str, Any] | None) -> None:
+    def connected(self, registered: Registered | None) -> None:
         """There is a new connection; ``registered`` is what the service said of the gateway, if it is one's."""
 
     def lost(self, reason: str) -> None:
@@ -324,7 +325,7 @@ class AsyncLine:
         finally:
             self._connecting = None
 
-    async def _open(self) -> dict[str, Any] | None:
+    async def _open(self) -> Registered | None:
         """Make a connection, which can be used from now on; what the service says of our gateway.
 
         Raises:
@@ -343,7 +344,7 @@ class AsyncLine:
         self._link = link
         return registered
 
-    async def _register(self, link: _Link, gateway: Registration) -> dict[str, Any]:
+    async def _register(self, link: _Link, gateway: Registration) -> Registered:
         request, msgid = gateway.request(), next(self._ids) & MAX_MSGID
         link.send(request.encode(msgid))
         self._registering = (msgid, self.loop.create_future())

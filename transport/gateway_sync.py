@@ -9,40 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-import msgspec
-
 from sessiond.actors.arguments import CreateArguments
 from sessiond.actors.record import Session
 from sessiond.transport import client_requests as requests
 from sessiond.transport.client_requests import Request
 from sessiond.transport.codec import MAX_ARRAY
 
-__all__ = ["Calls", "Ended", "Part", "calls_of", "correction", "gone", "parts", "still_there"]
+__all__ = ["Calls", "calls_of", "correction", "gone", "parts", "still_there"]
 
 Calls: TypeAlias = Mapping[str, CreateArguments]
 """What a gateway has, by ``external_id``."""
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """A call that the gateway has named and the service has ended."""
-
-    id: str
-    external_id: str | None
-    end_reason: str | None
-
-
-class Part(msgspec.Struct, frozen=True):
-    """The answer to one request of a sync."""
-
-    sync: Any
-    """Names the sync in the requests that follow."""
-    unknown: list[str] = []
-    """Those named that the service knows nothing of."""
-    ended: list[Ended] = []
-    missing: list[str] = []
-    """Ids of the sessions of the gateway that it has not named; known at the end only, page by page."""
-    cursor: str | None = None
-    """Asks for the next page; None on the last one."""
 
 
 def calls_of(sessions: Iterable[CreateArguments]) -> Calls:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
 
+from sessiond.actors.arguments import RegistrationArguments
 from sessiond.actors.errors import Conflict, SessiondError
 from sessiond.actors.record import Scalar
+from sessiond.actors.results import Registered
 from sessiond.transport import client_requests as requests
 from sessiond.transport.client_requests import Request
 
@@ -35,17 +36,18 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, Scalar] | None = None
     """What operators may want to know of it."""
 
-    def request(self) -> Request[dict[str, Any]]:
+    def request(self) -> Request[Registered]:
         """What registers a connection."""
-        options = {
-            "epoch": self.epoch,
-            "capabilities": self.capabilities or None,
-            "lease": self.lease,
-            "metadata": self.metadata,
-        }
-        return requests.register_gateway(
-            self.name, {name: value for name, value in options.items() if value is not None}
-        )
+        options: RegistrationArguments = {}
+        if self.epoch is not None:
+            options["epoch"] = self.epoch
+        if self.capabilities:
+            options["capabilities"] = self.capabilities
+        if self.lease is not None:
+            options["lease"] = self.lease
+        if self.metadata is not None:
+            options["metadata"] = self.metadata
+        return requests.register_gateway(self.name, options)
 
 
 class Standing:

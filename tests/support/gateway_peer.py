@@ -48,7 +48,7 @@ class Book:
 
     def register_gateway(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
         self.epoch = options["epoch"]
-        return {"gateway": name, "epoch": self.epoch, "outcome": "registered", "lease": 30.0, "grace": 120.0}
+        return {"gateway": name, "epoch": self.epoch, "outcome": "registered", "lease": 30.0, "grace": 120.0} | {"sessions": 0, "suspect": 0, "instance": "i"}
 
     def create_session(self, fields: dict[str, Any]) -> dict[str, Any]:
         id_ = self.add(fields["external_id"], state=fields["state"], epoch=self.epoch)
@@ -81,7 +81,7 @@ class Book:
             self.parts.append(len(names))
         ended = [each for name in names if (each := known.get(name)) is not None and each.state == "ended"]
         answer: dict[str, Any] = {
-            "sync": 7,
+            "sync": "7",
             "unknown": [name for name in names if name not in known],
             "ended": [{key: getattr(each, key) for key in ("id", "external_id", "end_reason")} for each in ended],
             "missing": [],

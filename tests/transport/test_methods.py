@@ -227,7 +227,8 @@ def test_ping_and_server_info(wire, served):
     assert {type(info[name]) for name in ("time", "uptime")} == {float}
     assert info["methods"] == [
         "count_sessions", "create_session", "end_session", "explain_limit", "get_session", "get_session_history",
-        "list_sessions", "ping", "server_info",
+        "heartbeat_gateway", "list_gateways", "list_sessions", "ping", "register_gateway", "server_info",
+        "sync_sessions",
         "touch_session", "update_session", "update_session_metadata", "update_session_state",
     ]  # fmt: skip
     assert wire.call("server_info")["instance"] == info["instance"]

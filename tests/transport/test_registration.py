@@ -16,6 +16,9 @@ from sessiond.transport import async_commands
 from sessiond.transport import client_requests as requests
 from sessiond.transport.registration import MAX_PAUSE, Standing
 
+REGISTERED = {"gateway": "gw-1", "epoch": None, "outcome": "registered", "lease": 30.0, "grace": 120.0} | {
+    "sessions": 0, "suspect": 0, "instance": "i",
+}  # fmt: skip
 GATEWAY = Registration(name="gw-1", epoch="e1")
 
 # Whether the service has us as the gateway that we say we are
@@ -67,7 +70,7 @@ def test_each_connection_is_registered_first(connect):
     """Before what waits for it, and again after it was lost."""
     registration = Registration(name="gw-1", epoch="e1", capabilities=("x",), lease=9.0, metadata={"site": "b"})
     options = {"epoch": "e1", "capabilities": ["x"], "lease": 9.0, "metadata": {"site": "b"}}
-    with scripted(register_gateway=lambda *_: {}) as peer, connect(peer.port, gateway=registration) as client:
+    with scripted(register_gateway=lambda *_: REGISTERED) as peer, connect(peer.port, gateway=registration) as client:
         assert client.ping() == "pong"
         peer.cut()
         await_loss(client)
@@ -77,7 +80,7 @@ def test_each_connection_is_registered_first(connect):
 
 def test_what_is_not_given_is_left_to_the_service(connect):
     with (
-        scripted(register_gateway=lambda *_: {}) as peer,
+        scripted(register_gateway=lambda *_: REGISTERED) as peer,
         connect(peer.port, gateway=Registration(name="gw-1")) as client,
     ):
         client.ping()
@@ -93,7 +96,7 @@ def test_a_refused_registration_is_raised_by_requests(connect, code, kind):
                 client.ping()
             assert caught.value.details == {"epoch": "e0", "registration": "refused"}
         assert [[method for method, _ in each] for each in peer.heard] == [["register_gateway"]]
-        peer.methods["register_gateway"] = lambda *_: {}
+        peer.methods["register_gateway"] = lambda *_: REGISTERED
         line_of(client)._standing._retry_at = 0.0
         assert client.ping() == "pong"
 
@@ -105,7 +108,7 @@ def test_a_connection_that_is_lost_before_it_is_registered(connect):
         def cut_first(*_):
             if len(peer.heard) == 1:
                 peer.cut()
-            return {}
+            return REGISTERED
 
         peer.methods["register_gateway"] = cut_first
         assert client.ping() == "pong"
@@ -125,7 +128,7 @@ def test_a_registration_that_is_not_answered(connect):
 
 def test_a_gateway_that_was_replaced_stays_away(connect):
     """Also when the connection on which it was told so is still there."""
-    with scripted(register_gateway=lambda *_: {}) as peer, connect(peer.port, gateway=GATEWAY) as client:
+    with scripted(register_gateway=lambda *_: REGISTERED) as peer, connect(peer.port, gateway=GATEWAY) as client:
 
         def replace(*_):
             peer.notify("gateway_replaced", {"gateway": "gw-1", "epoch": "e2"})
