@@ -7,7 +7,7 @@ while it is away.
 from __future__ import annotations
 
 from sessiond._version import __version__
-from sessiond.actors import errors, results
+from sessiond.actors import arguments, errors, results
 from sessiond.actors.limits import Limit
 from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryRef
@@ -37,6 +37,7 @@ __all__ = [
     "SessionRef",
     "Settings",
     "__version__",
+    "arguments",
     "collector",
     "errors",
     "results",
