@@ -16,6 +16,7 @@ __all__ = [
     "CreateArguments",
     "EndArguments",
     "Fields",
+    "FilterArguments",
     "ListArguments",
     "Target",
     "UpdateArguments",

@@ -7,13 +7,14 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
+from sessiond.actors.changelog import ChangeLog
 from sessiond.actors.clock import Clock, Instant, TurnClock
 from sessiond.actors.directory import Directory
 from sessiond.actors.dispatcher import Dispatcher
 from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnations
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
-from sessiond.actors.settings import Settings
+from sessiond.actors.settings import Settings, WatchSettings
 from sessiond.actors.supervision import CrashLog, RestartWindow
 from sessiond.actors.tally import Tally
 from sessiond.actors.wheel import Wheel
@@ -56,6 +57,11 @@ class Context:
     started: Instant
     escalate: Callable[[str], None]
     """What to do when an actor of the service itself (named) cannot be kept running."""
+    watching: WatchSettings
+    changes: ChangeLog
+    """What watchers are told."""
+    recording: ChangeLog | None = None
+    """The same while changes are to be told to it; None while nobody watches."""
     requester: Incarnation | None = None
     """The incarnation whose request is being carried out, None for whoever has not registered as a gateway."""
     author: int = CLIENT
@@ -68,9 +74,15 @@ class Context:
 
     @classmethod
     def create(
-        cls, settings: Settings, dispatcher: Dispatcher, clock: Clock, escalate: Callable[[str], None]
+        cls,
+        settings: Settings,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        escalate: Callable[[str], None],
+        watching: WatchSettings | None = None,
     ) -> Context:
         """The books of a service that knows no session yet."""
+        watching = watching or WatchSettings()
         return cls(
             settings,
             dispatcher,
@@ -88,4 +100,6 @@ class Context:
             secrets.token_hex(8),
             clock.read(),
             escalate,
+            watching,
+            ChangeLog(watching.history),
         )

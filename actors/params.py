@@ -33,6 +33,7 @@ __all__ = [
     "NewState",
     "StateOptions",
     "Target",
+    "WatchQuery",
     "check_metadata",
     "check_sizes",
     "checked",
@@ -207,6 +208,17 @@ class CountQuery(Filters, forbid_unknown_fields=True, frozen=True, kw_only=True)
     """What ``count_sessions`` takes."""
 
     by: GroupField | None = None
+
+
+class WatchQuery(Filters, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What ``watch`` takes."""
+
+    since: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = msgspec.field(default=None, name="from")
+    """The number of the last change that is known, ``from`` on the wire; None knows nothing."""
+    instance: Text | None = None
+    """The run of the service that gave the number."""
+    snapshot: bool = True
+    """Whether to begin with what there is, if the changes since then cannot be had."""
 
 
 T = TypeVar("T")

@@ -15,6 +15,7 @@ from sessiond.actors.arguments import (
     CreateArguments,
     EndArguments,
     Fields,
+    FilterArguments,
     ListArguments,
     Target,
     UpdateArguments,
@@ -24,9 +25,11 @@ from sessiond.actors.counting import Counting
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound
 from sessiond.actors.guard import perform
+from sessiond.actors.herald import HeraldActor, audience_of
 from sessiond.actors.history import begun as begun_history
 from sessiond.actors.history import read
 from sessiond.actors.ids import IdSource
+from sessiond.actors.lifecycle import publish
 from sessiond.actors.listing import Listing
 from sessiond.actors.params import (
     Address,
@@ -37,6 +40,7 @@ from sessiond.actors.params import (
     ListQuery,
     NewSession,
     NewState,
+    WatchQuery,
     checked,
     checked_metadata,
     checked_reason,
@@ -44,7 +48,7 @@ from sessiond.actors.params import (
 )
 from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.requests import RequestKey
-from sessiond.actors.results import Count, Created, Ended, History, Page, Updated
+from sessiond.actors.results import Count, Created, Ended, History, Page, Updated, Watched
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.service import ServiceActor
 from sessiond.actors.session import SessionActor, SessionRef
@@ -55,7 +59,10 @@ from sessiond.actors.surveyor import SurveyorActor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pykka import ActorRef
+
     from sessiond.actors.context import Context, Known
+    from sessiond.actors.events import Event
     from sessiond.actors.record import Scalar, Session
     from sessiond.actors.surveyor import Work
 
@@ -96,7 +103,9 @@ class RegistryActor(ServiceActor):
         self.mailbox = self.actor_inbox
         surveyor = SurveyorActor.start(self._context)
         self._surveyor = surveyor.local()
-        self._colleagues = (surveyor, ReaperActor.start(self._context))
+        herald = HeraldActor.start(self._context)
+        self.herald = herald.local()
+        self._colleagues = (surveyor, ReaperActor.start(self._context), herald)
 
     # The methods of the contract
 
@@ -167,6 +176,39 @@ class RegistryActor(ServiceActor):
             LimitExceeded: more groups than an answer may have.
         """
         return self.number(checked(query, CountQuery))
+
+    def watch(
+        self,
+        audience: ActorRef[Any] | Callable[[Event], object],
+        /,
+        *,
+        since: int | None = None,
+        instance: str | None = None,
+        snapshot: bool = True,
+        **filters: Unpack[FilterArguments],
+    ) -> Watched:
+        """Tell every change of the sessions that match to ``audience``: the events of ``sessiond.actors.events``.
+
+        Args:
+            audience: an actor, which is told, or a function, which is called in a turn and must not wait for anything.
+            since: go on after the change of this number; None is from now on, or from a snapshot.
+            instance: the run of the service that the number is of.
+            snapshot: tell first what there is.
+            filters: those of ``params.Filters``, but for ``suspect``.
+
+        Raises:
+            LimitExceeded: there are as many watches as may be.
+        """
+        query = checked({"from": since, "instance": instance, "snapshot": snapshot, **filters}, WatchQuery)
+        return self.herald.watch(query, audience_of(audience))
+
+    def unwatch(self, watch: int, /) -> None:
+        """End a watch.
+
+        Raises:
+            NotFound: there is none of this number any more.
+        """
+        self.herald.unwatch(watch)
 
     def ping(self) -> str:
         """``"pong"``."""
@@ -284,6 +326,8 @@ class RegistryActor(ServiceActor):
         if new.request_id is not None:
             context.requests.remember(new, record.id)
         context.tally.count_created(record)
+        if context.recording is not None:
+            publish(session, None)
         return Created(record.id, 1, record.state, True)
 
     def _timeouts(self, new: NewSession) -> Timeouts:
@@ -333,6 +377,8 @@ class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
     get_session_history = proxy_method(RegistryActor.get_session_history)
     list_sessions = proxy_method(RegistryActor.list_sessions)
     count_sessions = proxy_method(RegistryActor.count_sessions)
+    watch = proxy_method(RegistryActor.watch)
+    unwatch = proxy_method(RegistryActor.unwatch)
     ping = proxy_method(RegistryActor.ping)
     server_info = proxy_method(RegistryActor.server_info)
     session_ref = proxy_method(RegistryActor.session_ref)

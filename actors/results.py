@@ -8,7 +8,7 @@ import msgspec
 
 from sessiond.actors.record import Session
 
-__all__ = ["Author", "Count", "Created", "Ended", "History", "HistoryEntry", "Page", "Updated"]
+__all__ = ["Author", "Count", "Created", "Ended", "History", "HistoryEntry", "Page", "Updated", "Watched"]
 
 
 class Created(msgspec.Struct, frozen=True, gc=False):
@@ -91,3 +91,17 @@ class History(msgspec.Struct, frozen=True, gc=False):
     """In the order in which the service learned of the changes."""
     dropped: int
     """How many entries were let go, after the first eight."""
+
+
+class Watched(msgspec.Struct, frozen=True, gc=False):
+    """The answer to ``watch``. What there is to tell comes afterwards."""
+
+    watch: int
+    """The watch's name in what it tells, and for ``unwatch``."""
+    number: int
+    """The number of the change after which it begins."""
+    instance: str
+    """The run of the service that the numbers are of."""
+    gap: bool
+    """Whether changes since the number that the watcher came with are not to be had any more: what it has is of no
+    use, and a snapshot follows unless it wants none."""

@@ -10,7 +10,7 @@ from msgspec import Meta
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.params import Name, Seconds, ShortName
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "WatchSettings"]
 
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=10_000_000)]
 Rate: TypeAlias = Annotated[int, Meta(ge=50, le=1_000_000)]
@@ -55,3 +55,31 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def timeouts(self) -> Timeouts:
         """The timeouts of a session that overrides none."""
         return Timeouts(self.setup_timeout, self.idle_timeout, self.max_duration)
+
+
+class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is kept for those who watch. Nothing is before the first of them comes."""
+
+    history: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="Changes kept for watchers that come back: bounds memory, some 400 B each.",
+        ),
+    ] = 100_000
+    keep: Annotated[
+        Seconds, Meta(description="Changes are still kept for so long after the last watcher has left.")
+    ] = 300.0
+    backlog: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="A watcher that does not take what it is sent is dropped when so many changes wait for it.",
+        ),
+    ] = 10_000
+    patience: Annotated[
+        Seconds,
+        Meta(description="A watcher that takes nothing for so long is dropped; before its connection is given up."),
+    ] = 10.0

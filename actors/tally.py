@@ -52,6 +52,12 @@ class Tally:
         self.ring = {kind: Histogram(RING_BOUNDS) for kind in (*self.types, OTHER)}
         self.duration = {kind: Histogram(DURATION_BOUNDS) for kind in (*self.types, OTHER)}
         self.restarts: Counter[str] = Counter()
+        self.watchers = 0
+        """Watches that there are now."""
+        self.notifications = 0
+        """Events that watchers were told."""
+        self.watchers_dropped: Counter[str] = Counter()
+        """Watches that the service ended, by the reason."""
 
     def type_label(self, kind: str) -> str:
         """The label of a session's type."""
