@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from sessiond.actors.changelog import ChangeLog
 from sessiond.actors.clock import Clock, Instant, TurnClock
@@ -26,6 +26,8 @@ __all__ = ["TICK", "Context", "Known"]
 
 Known: TypeAlias = "SessionActor | EndedSession"
 """What the directory has of a session: its actor, or what is left of it."""
+
+R = TypeVar("R")
 
 SESSION_RESTARTS = 3
 SERVICE_RESTARTS = 5
@@ -71,6 +73,15 @@ class Context:
         """Carry out the requests that follow as those of ``requester``."""
         self.requester = requester
         self.author = CLIENT if requester is None else requester.author
+
+    def acting(self, requester: Incarnation, work: Callable[[], R]) -> R:
+        """What comes of ``work``, done as a request of ``requester``."""
+        before = self.requester
+        self.ask_as(requester)
+        try:
+            return work()
+        finally:
+            self.ask_as(before)
 
     @classmethod
     def create(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sessiond.actors.bitmap import Bitmap
@@ -24,6 +25,28 @@ class Link(Protocol):
 
     heard_at: float
     """When something was last heard on it, on the monotonic clock."""
+    lease: float
+    """For how many seconds after that the gateway counts as live."""
+    capabilities: frozenset[str]
+    """What the gateway can be asked to do on this connection."""
+    incarnation: Incarnation | None
+    """Whose connection it is."""
+
+    def bind(self, incarnation: Incarnation, spoke: Callable[[], object]) -> None:
+        """From now on it is a connection of ``incarnation``, which is who makes the requests on it.
+
+        ``spoke`` is called when something is heard on it while the incarnation is lost. A connection is bound to one
+        incarnation for good.
+        """
+
+    def when_lost(self, tell: Callable[[], object]) -> None:
+        """Have ``tell`` called once the connection is lost."""
+
+    def notify(self, method: str, params: Sequence[object]) -> None:
+        """Send a notification, behind all that was sent before; nothing if the connection is lost or ending."""
+
+    def close(self, reason: str) -> None:
+        """Close the connection, once what it asked for is answered; ``reason`` is for logs and metrics."""
 
 
 class Incarnation:

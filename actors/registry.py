@@ -88,6 +88,7 @@ class RegistryActor(ServiceActor):
     def __init__(self, context: Context, session_class: type[SessionActor] = SessionActor) -> None:
         """Keep sessions of ``session_class`` in the books of ``context``."""
         super().__init__(context)
+        self.context = context
         self._session_class = session_class
         self._defaults = context.settings.timeouts
         self.sessions: Sequence[Mapping[str | Address, Known]] = context.directory.by_id.parts  # type: ignore[assignment]

@@ -24,6 +24,7 @@ from sessiond.actors.errors import SessiondError
 __all__ = [
     "MAX_CALLS",
     "MAX_FRAME",
+    "NOTIFICATION",
     "RESPONSE",
     "Call",
     "Framer",

@@ -8,10 +8,12 @@ import fcntl
 import struct
 import termios
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, cast
 
+from sessiond.transport.bound import BoundResponder
 from sessiond.transport.codec import MAX_CALLS, Call, Framer, NotAFrameError, decode_call, decode_calls
+from sessiond.transport.peer import Peer
 from sessiond.transport.responder import BIG_ANSWER, Responder
 
 if TYPE_CHECKING:
@@ -41,9 +43,10 @@ class Connection(asyncio.Protocol):
         self._framer = Framer()
         self._requests: Iterator[Call | bytes] = iter(())
         """Requests that wait for their turn, decoded or as frames."""
-        self._responder = Responder(
-            front_end.registry, front_end.observed, front_end.round, front_end.crashed, self._completed
+        self._responder: Responder | BoundResponder = Responder(
+            front_end.registry, front_end.observed, front_end.round, front_end.crashed, self._completed, self.peer
         )
+        self._peer: Peer | None = None
         self._is_writable = True
         self._is_reading = True
         self._is_behind = False
@@ -119,6 +122,9 @@ class Connection(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         self._front_end.left(self)
+        if self._peer is not None:
+            self._peer.lost()
+            self._peer = None
         self._responder.abandon()
         del self._responder  # it holds this connection: what is not taken apart may never be collected
 
@@ -139,6 +145,45 @@ class Connection(asyncio.Protocol):
         """Close at once, for ``reason``."""
         self._front_end.closing(self._transport.get_extra_info("peername"), reason)
         self._transport.abort()
+
+    # What its peer calls
+
+    def peer(self) -> Peer:
+        """The client, for actors to whom it matters which one it is."""
+        if self._peer is None:
+            self._peer = Peer(self)
+        return self._peer
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the client reads what is sent to it, as far as can be seen."""
+        return self._is_writable
+
+    def bind(self, peer: Peer, spoke: Callable[[], object]) -> None:
+        """Carry out the requests that follow as those of the incarnation to which ``peer`` belongs."""
+        if not isinstance(self._responder, BoundResponder):
+            ask_as = self._front_end.registry.context.ask_as
+            self._responder = BoundResponder(self._responder, self._round, peer, ask_as, spoke)
+
+    def send(self, frame: bytes) -> None:
+        """Write ``frame`` behind the answers that wait, if the client still gets anything."""
+        if self._is_closed or self._is_finished or self._transport.is_closing():
+            return
+        answers = self._responder.answers
+        answers.append(frame)
+        if not self._round.is_open:
+            self.flush()
+        elif len(answers) == 1:
+            self._round.unflushed.append(self)
+
+    def dismiss(self, reason: str) -> None:
+        """Answer what came before, and close for ``reason``."""
+        if not self._is_closed and not self._is_last:
+            self._give_up(reason, "")
+
+    def crashed(self, error: BaseException) -> None:
+        """Somebody whom the peer told something crashed."""
+        self._front_end.crashed(error)
 
     # The work
 

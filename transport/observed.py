@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 __all__ = ["CLOSE_REASONS", "LATENCY_BOUNDS", "MethodTally", "Observed", "observe", "observe_one"]
 
-CLOSE_REASONS = ("not_a_frame", "frame_timeout", "write_timeout", "max_connections", "drain_timeout")
+CLOSE_REASONS = ("not_a_frame", "frame_timeout", "write_timeout", "max_connections", "drain_timeout", "taken_over")
 """Why this side closes connections."""
 LATENCY_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Seconds, from 0.1 ms: most requests take less than the default bounds of Prometheus begin with."""

@@ -23,12 +23,14 @@ from sessiond.transport.codec import (
     encode_result,
     inspect,
 )
-from sessiond.transport.methods import METHODS, SMALL
+from sessiond.transport.method import SMALL
+from sessiond.transport.methods import METHODS
 from sessiond.transport.observed import MethodTally, Observed, observe_one
 from sessiond.transport.round import Round
 
 if TYPE_CHECKING:
     from sessiond.actors.registry import RegistryActor
+    from sessiond.transport.peer import Peer
 
 __all__ = ["Responder"]
 
@@ -56,6 +58,7 @@ class Responder:
         loop_round: Round,
         crashed: Callable[[BaseException], Internal],
         completed: Callable[[], None],
+        peer: Callable[[], Peer],
     ) -> None:
         """Answer from ``registry``.
 
@@ -65,16 +68,18 @@ class Responder:
             loop_round: whoever has requests answered has begun it.
             crashed: told of exceptions that are nobody's error.
             completed: called when a pending answer has come and is collected.
+            peer: gives the client of the connection, for the methods that need it.
         """
         self._registry = registry
         self._round = loop_round
         self._crashed = crashed
         self._completed = completed
+        self._peer = peer
         self._tallies = observed.methods
         self._routes = {
             name: (method.decode, method.run, observed.methods[name])
             for name, method in METHODS.items()
-            if not method.is_slow
+            if method.is_quick
         }
         self.answers: list[bytes] = []
         """Answers to be written, in order; whoever writes them clears the list."""
@@ -150,7 +155,7 @@ class Responder:
     def _call(self, call: Call | Notification, frame: bytes) -> object:
         method = METHODS.get(call.method)
         if method is not None:
-            return method.run(self._registry, method.examine(call.params, frame))
+            return method.answer(self._registry, method.examine(call.params, frame), self._peer)
         if not isinstance(inspect(frame)[-1], list):
             raise NotAFrameError("the parameters are no array")
         raise UnknownMethod(f"No method {call.method[:80]!r}", method=call.method[:80])

@@ -70,7 +70,8 @@ class StillService:
 
     def stop(self) -> None:
         """Close the connection and stop the actors, which nothing would otherwise let go of."""
-        self.connection.connection_lost(None)
+        if not self.connection._is_closed:
+            self.connection.connection_lost(None)
         self.socket.drop()
         self.front_end.stop(block=False)
         self.registry.stop(block=False)

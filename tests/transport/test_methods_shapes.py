@@ -50,7 +50,7 @@ def outcome(frame: bytes) -> str:
     observed = Observed(methods.METHODS)
     this = Round(TurnClock(ManualClock()), lambda _: None)
     this.begin()
-    responder = Responder(Yes(), observed, this, never, never)
+    responder = Responder(Yes(), observed, this, never, never, never)
     try:
         responder.answer_all(iter([frame]))
     except NotAFrameError:

@@ -1,0 +1,68 @@
+"""A client as the actors see it, once it matters to them which one it is: a ``Link`` (``actors.incarnation``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from sessiond.transport.codec import NOTIFICATION, encode
+
+if TYPE_CHECKING:
+    from sessiond.actors.incarnation import Incarnation
+    from sessiond.transport.connection import Connection
+
+__all__ = ["Peer"]
+
+
+class Peer:
+    """The client of one connection. Made when a method first asks for it; most connections never have one."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Belong to no gateway yet."""
+        self.heard_at = 0.0
+        """See ``Link``, as for all that follow."""
+        self.lease = 0.0
+        self.capabilities: frozenset[str] = frozenset()
+        self.incarnation: Incarnation | None = None
+        self.is_lost = False
+        """Whether the connection is; nothing reaches the client any more then."""
+        self._connection = connection
+        self._to_tell: list[Callable[[], object]] = []
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the client reads what is sent to it; else that waits in memory, and soon the client is given up."""
+        return not self.is_lost and self._connection.is_writable
+
+    def bind(self, incarnation: Incarnation, spoke: Callable[[], object]) -> None:
+        """See ``Link``."""
+        self.incarnation = incarnation
+        self._connection.bind(self, spoke)
+
+    def when_lost(self, tell: Callable[[], object]) -> None:
+        """See ``Link``."""
+        self._to_tell.append(tell)
+
+    def notify(self, method: str, params: Sequence[object]) -> None:
+        """See ``Link``."""
+        self.send(encode((NOTIFICATION, method, params)))
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame that is encoded already, as ``notify`` does."""
+        if not self.is_lost:
+            self._connection.send(frame)
+
+    def close(self, reason: str) -> None:
+        """See ``Link``."""
+        if not self.is_lost:
+            self._connection.dismiss(reason)
+
+    def lost(self) -> None:
+        """The connection is lost: say so to whoever wants to know."""
+        self.is_lost = True
+        to_tell, self._to_tell = self._to_tell, []
+        for tell in to_tell:
+            try:
+                tell()
+            except Exception as error:  # noqa: BLE001  (the others are to know too)
+                self._connection.crashed(error)
