@@ -8,7 +8,7 @@ import msgspec
 
 from sessiond.actors.record import Session
 
-__all__ = ["Event", "GatewayChanged", "SessionChanged", "SnapshotBegins", "WatchDropped", "WatchReady"]
+__all__ = ["DROP_REASONS", "Event", "GatewayChanged", "SessionChanged", "SnapshotBegins", "WatchDropped", "WatchReady"]
 
 
 class SessionChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -68,5 +68,8 @@ class SnapshotBegins(msgspec.Struct, frozen=True, gc=False):
     gap: bool
     """Whether it was to go on from where it was, and what happened since then cannot be had any more."""
 
+
+DROP_REASONS = ("behind", "stalled", "crashed")
+"""Those of ``WatchDropped``."""
 
 Event: TypeAlias = SessionChanged | GatewayChanged | WatchReady | WatchDropped

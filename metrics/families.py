@@ -12,6 +12,7 @@ from prometheus_client.utils import floatToGoString
 
 from sessiond._version import __version__
 from sessiond.actors.context import Context
+from sessiond.actors.events import DROP_REASONS
 from sessiond.actors.tally import DURATION_BOUNDS, OTHER, RING_BOUNDS, Histogram
 
 __all__ = ["FrontEndTallies", "Live", "LoopTallies", "MethodTally", "families", "types"]
@@ -22,7 +23,7 @@ Live: TypeAlias = dict[tuple[str, str], int]
 L = TypeVar("L", bound=tuple[str, ...])
 F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 
-ACTORS = ("session", "registry", "surveyor", "reaper", "front_end")
+ACTORS = ("session", "registry", "surveyor", "herald", "reaper", "front_end")
 CODES = ("ok", "internal")
 """Codes that are there before the first request has one: a rate begins with the second sample of a series, so an
 alert on the first ``internal`` needs a zero before it. So do all types, reasons and actors below."""
@@ -101,7 +102,7 @@ def families(
         bounds: the upper bounds, in seconds, of the buckets in these tallies.
         loop: the tallies of its event loop, if it is watched.
     """
-    found = [*_sessions(context, live), *_histories(context), *_internals(context)]
+    found = [*_sessions(context, live), *_histories(context), *_watching(context), *_internals(context)]
     if front_end is not None:
         found += (*_requests(front_end, bounds), *_connections(front_end))
     if loop is not None:
@@ -141,6 +142,19 @@ def _histories(context: Context) -> Iterable[Metric]:
         "sessiond_session_duration_seconds", "Time from creation to the end, of ended sessions.", labels=("type",)
     )
     yield _observed(duration, {kind: Histogram(DURATION_BOUNDS) for kind in kinds} | tally.duration)
+
+
+def _watching(context: Context) -> Iterable[Metric]:
+    tally = context.tally
+    yield GaugeMetricFamily("sessiond_watchers", "Watches that there are.", tally.watchers)
+    yield CounterMetricFamily(
+        "sessiond_watch_notifications", "Changes and sessions that watchers were told of.", tally.notifications
+    )
+    dropped = CounterMetricFamily(
+        "sessiond_watchers_dropped", "Watches that the service ended, by its reason.", labels=("reason",)
+    )
+    yield _filled(dropped, _by_label(dict.fromkeys(DROP_REASONS, 0) | dict(tally.watchers_dropped)))
+    yield GaugeMetricFamily("sessiond_watch_log_changes", "Changes that are kept for watchers.", len(context.changes))
 
 
 def _internals(context: Context) -> Iterable[Metric]:

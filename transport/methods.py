@@ -9,6 +9,7 @@ from sessiond.actors.context import Known
 from sessiond.actors.registry import RegistryActor
 from sessiond.transport.codec import MAX_FRAME
 from sessiond.transport.method import Method, Positional, on_registry, on_session
+from sessiond.transport.watch_methods import WATCH_METHODS
 
 __all__ = ["METHODS"]
 
@@ -111,6 +112,7 @@ METHODS: dict[str, Method[Any]] = {
     "count_sessions": Method(
         CountSessions, on_registry(lambda registry, call: registry.number(call.query or _ALL_COUNTED)), is_slow=True
     ),
+    **WATCH_METHODS,
     "ping": Method(Nothing, lambda registry, _call: registry.ping()),
     "server_info": Method(Nothing, _server_info),
 }

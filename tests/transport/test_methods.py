@@ -227,8 +227,8 @@ def test_ping_and_server_info(wire, served):
     assert {type(info[name]) for name in ("time", "uptime")} == {float}
     assert info["methods"] == [
         "count_sessions", "create_session", "end_session", "get_session", "get_session_history",
-            "list_sessions", "ping", "server_info",
-        "touch_session", "update_session", "update_session_metadata", "update_session_state",
+        "list_sessions", "ping", "server_info", "touch_session", "unwatch",
+        "update_session", "update_session_metadata", "update_session_state", "watch",
     ]  # fmt: skip
     assert wire.call("server_info")["instance"] == info["instance"]
 
