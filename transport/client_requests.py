@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, TypeVar
@@ -73,6 +74,12 @@ class Request(Generic[R]):
         self.is_sent = False
         """Whether the service may have received it whole."""
         self._decode = decode
+
+    def renewed(self) -> Request[R]:
+        """The same request, never sent before."""
+        request: Request[R] = copy.copy(self)
+        request.number, request.is_sent = None, False
+        return request
 
     @property
     def repeat(self) -> Repeat:
@@ -219,6 +226,18 @@ def list_sessions(fields: Fields | None, query: ListArguments) -> Request[Sessio
 
 def count_sessions(query: CountArguments) -> Request[Count]:
     return Request("count_sessions", (query,), _count)
+
+
+def register_gateway(name: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
+    return Request("register_gateway", (name, options), _map)
+
+
+def heartbeat_gateway(name: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
+    return Request("heartbeat_gateway", (name, options), _map)
+
+
+def sync_sessions(gateway: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
+    return Request("sync_sessions", (gateway, options), _map)
 
 
 def ping() -> Request[str]:

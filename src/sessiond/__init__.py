@@ -1,6 +1,7 @@
 """sessiond: the session manager of a voice gateway layer.
 
-``start`` and ``stop`` embed it; ``Client`` and ``AsyncClient`` speak to one that serves.
+``start`` and ``stop`` embed it; ``Client`` and ``AsyncClient`` speak to one that serves, and ``Reporter`` goes on
+while it is away.
 """
 
 from __future__ import annotations
@@ -15,12 +16,16 @@ from sessiond.config import Config
 from sessiond.embedded import collector, start, stop
 from sessiond.transport.async_client import AsyncClient
 from sessiond.transport.client import Client
+from sessiond.transport.registration import Registration
+from sessiond.transport.reporter import Reporter
 
 __all__ = [
     "AsyncClient",
     "Client",
     "Config",
+    "Registration",
     "RegistryRef",
+    "Reporter",
     "Session",
     "SessionActor",
     "SessionRef",

@@ -102,7 +102,7 @@ def test_what_is_just_within_the_limits_is_sent(value):
 
 
 def read(request_, answer):
-    [reply] = ReplyStream().feed(answer)
+    [reply] = ReplyStream(print).feed(answer)
     return request_.read(reply)
 
 
