@@ -57,15 +57,17 @@ class Watcher:
 
     @property
     def is_ready(self) -> bool:
-        """See ``Audience``, as for all that follow."""
+        """See ``Audience``."""
         return self._peer.is_writable
 
     def tell(self, event: Event) -> None:
+        """See ``Audience``."""
         self._frames.append(encode((NOTIFICATION, NOTIFICATIONS[event.__class__], (event,))))
         if event.__class__ is WatchDropped:
             self.watches.discard(event.watch)
 
     def flush(self) -> None:
+        """See ``Audience``: all that was told in one turn is written at once."""
         if self._frames:
             self._peer.send(b"".join(self._frames))
             self._frames.clear()
