@@ -28,13 +28,13 @@ class AsyncWatch:
 
     def __init__(self, host: str, port: int, timeout: float, filters: FilterArguments) -> None:
         """See ``ClientWatch``."""
+        self._writer: asyncio.StreamWriter | None = None
         self._address = (host, port)
         self._timeout = timeout
         self._follower = Follower(filters)
         self._reconnection = Reconnection(timeout, random.random)
         self._events: deque[FollowedEvent] = deque()
         self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
         self._is_asked = False
         self._closed = asyncio.Event()
 

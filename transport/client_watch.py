@@ -33,12 +33,12 @@ class ClientWatch:
 
     def __init__(self, host: str, port: int, timeout: float, filters: FilterArguments) -> None:
         """Watch what matches ``filters``; nothing is done before the first event is asked for."""
+        self._socket: socket.socket | None = None
         self._address = (host, port)
         self._timeout = timeout
         self._follower = Follower(filters)
         self._reconnection = Reconnection(timeout, random.random)
         self._events: deque[FollowedEvent] = deque()
-        self._socket: socket.socket | None = None
         self._is_asked = False
         """Whether the service owes a word."""
         self._closed = threading.Event()

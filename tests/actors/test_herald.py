@@ -5,6 +5,7 @@ from __future__ import annotations
 import pykka
 import pytest
 from crashing import Touchy, touch
+from pykka.messages import ProxyCall
 from runtimes import Doer
 from services import service
 
@@ -354,7 +355,7 @@ def test_a_full_mailbox_holds_the_news_back(manager):
 
 
 def _create():
-    return pykka.messages.ProxyCall(("create_session",), (), {"type": "sip"})
+    return ProxyCall(("create_session",), (), {"type": "sip"})
 
 
 # The herald itself
@@ -370,6 +371,24 @@ def test_many_watchers_and_many_changes_are_told_in_bounded_turns(manager, monke
     manager.settle()
     assert [set(mirror.sessions) for mirror in mirrors] == [ids] * 5
     assert manager.context.tally.notifications == 5 * 41
+
+
+def test_what_is_asked_meanwhile_is_answered_between_the_steps(manager):
+    """A thousand sessions are told of, and nobody waits for all of that."""
+    for _ in range(1000):
+        manager.create()
+    told, answered_after = [], []
+
+    def tell(event):
+        told.append(event)
+        if len(told) == 1:
+            pong = manager.registry.ask(ProxyCall(("ping",), (), {}), block=False)
+            pong.add_done_callback(lambda: answered_after.append(len(told)))
+
+    manager.watch(tell)
+    manager.settle()
+    assert len(told) == 1001
+    assert answered_after[0] < 100
 
 
 def test_a_crash_of_the_herald_loses_nothing(manager, monkeypatch):

@@ -52,7 +52,7 @@ class Viewer:
         """Read so many bytes of what has come, or all of it."""
         data = b"".join(self.socket.written)
         most = len(data) if most is None else most
-        self.socket.written[:] = [data[most:]]
+        self.socket.written[:] = [data[most:]] if data[most:] else []
         self.events += (events := self.follower.feed(data[:most]))
         for event in events:
             self.mirror.apply(event)
