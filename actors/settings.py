@@ -65,7 +65,7 @@ class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         Meta(
             ge=1,
             le=10_000_000,
-            description="Changes kept for watchers that come back: bounds memory, some 400 B each.",
+            description="Changes kept for watchers that come back: bounds memory, some 500 B each.",
         ),
     ] = 100_000
     keep: Annotated[
