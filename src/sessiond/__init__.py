@@ -16,14 +16,18 @@ from sessiond.actors.settings import Settings, WatchSettings
 from sessiond.config import Config
 from sessiond.embedded import collector, start, stop
 from sessiond.transport.async_client import AsyncClient
+from sessiond.transport.async_gateway import AsyncGateway
 from sessiond.transport.client import Client
+from sessiond.transport.gateway import Gateway
 from sessiond.transport.registration import Registration
 from sessiond.transport.reporter import Reporter
 
 __all__ = [
     "AsyncClient",
+    "AsyncGateway",
     "Client",
     "Config",
+    "Gateway",
     "Mirror",
     "Registration",
     "RegistryRef",
