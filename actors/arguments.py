@@ -17,7 +17,10 @@ __all__ = [
     "EndArguments",
     "Fields",
     "FilterArguments",
+    "GatewayArguments",
     "ListArguments",
+    "RegistrationArguments",
+    "SyncArguments",
     "Target",
     "UpdateArguments",
     "WalkArguments",
@@ -108,6 +111,33 @@ class CountArguments(FilterArguments, total=False):
     """What ``count_sessions`` takes; see ``params.CountQuery``."""
 
     by: GroupField | None
+
+
+class RegistrationArguments(TypedDict, total=False):
+    """The options of ``register_gateway``; see ``params.Registration``."""
+
+    epoch: str | None
+    capabilities: Sequence[str] | None
+    lease: float | None
+    metadata: Mapping[str, Scalar] | None
+
+
+class SyncArguments(TypedDict, total=False):
+    """The options of ``sync_sessions``; see ``params.SyncPart``."""
+
+    sync: str | None
+    ids: Sequence[str] | None
+    external_ids: Sequence[str] | None
+    final: bool
+    cursor: str | None
+
+
+class GatewayArguments(TypedDict, total=False):
+    """What ``list_gateways`` takes; see ``params.GatewayQuery``."""
+
+    name: str | None
+    limit: int
+    cursor: str | None
 
 
 Fields: TypeAlias = Sequence[Field]

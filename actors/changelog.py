@@ -47,7 +47,7 @@ class SessionChange(msgspec.Struct, gc=False):
 
 
 class GatewayChange(msgspec.Struct, gc=False):
-    """An incarnation of a gateway was lost or found; ``state`` is ``lost`` or ``live``."""
+    """An incarnation of a gateway has come, or was lost or found; ``state`` is ``lost`` or ``live``."""
 
     gateway: str
     epoch: str | None

@@ -14,8 +14,9 @@ from sessiond.actors.dispatcher import Dispatcher
 from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnations
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
-from sessiond.actors.settings import Settings, WatchSettings
+from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
 from sessiond.actors.supervision import CrashLog, RestartWindow
+from sessiond.actors.sync import Syncs
 from sessiond.actors.tally import Tally
 from sessiond.actors.wheel import Wheel
 
@@ -28,6 +29,9 @@ Known: TypeAlias = "SessionActor | EndedSession"
 """What the directory has of a session: its actor, or what is left of it."""
 
 R = TypeVar("R")
+
+_USUAL = GatewaySettings()
+_KEPT = WatchSettings()
 
 SESSION_RESTARTS = 3
 SERVICE_RESTARTS = 5
@@ -42,6 +46,7 @@ class Context:
     """One service's clock, books and rules. Only actors touch it, each in its own turn."""
 
     settings: Settings
+    gateways: GatewaySettings
     dispatcher: Dispatcher
     clock: TurnClock
     directory: Directory[Known]
@@ -51,6 +56,7 @@ class Context:
     tally: Tally
     authors: Authors
     incarnations: Incarnations
+    syncs: Syncs
     crash_log: CrashLog
     session_restarts: RestartWindow
     service_restarts: RestartWindow
@@ -90,25 +96,29 @@ class Context:
         dispatcher: Dispatcher,
         clock: Clock,
         escalate: Callable[[str], None],
-        watching: WatchSettings | None = None,
+        gateways: GatewaySettings = _USUAL,
+        watching: WatchSettings = _KEPT,
     ) -> Context:
         """The books of a service that knows no session yet."""
-        watching = watching or WatchSettings()
+        instance = secrets.token_hex(8)
+        directory: Directory[Known] = Directory(settings.metadata_indexes)
         return cls(
             settings,
+            gateways,
             dispatcher,
             TurnClock(clock),
-            Directory(settings.metadata_indexes),
+            directory,
             Requests(),
             Retention(settings.retention, settings.max_retained),
             Wheel(TICK),
             Tally(settings.types, settings.reasons),
             Authors(),
-            Incarnations(),
+            Incarnations(directory.suspects),
+            Syncs(instance),
             CrashLog(),
             RestartWindow(SESSION_RESTARTS, RESTART_SECONDS),
             RestartWindow(SERVICE_RESTARTS, RESTART_SECONDS),
-            secrets.token_hex(8),
+            instance,
             clock.read(),
             escalate,
             watching,

@@ -75,8 +75,8 @@ class Directory(Generic[E]):
         leaving = (self._callers, self._callees, self._parents, self._groups, *self.metadata.values())
         self.live_only = frozenset(map(id, leaving))
         """The indexes, by identity, in which ended sessions are not."""
-        self.suspects: list[Bitmap] = []
-        """The sessions of each lost incarnation; to be kept by whoever loses and finds these."""
+        self.suspects: dict[int, Bitmap] = {}
+        """The sessions of each lost incarnation, by their identity; kept by ``Incarnations``."""
         self.names: dict[str, str] = {}
         """The one copy of each string that many records hold, such as the name of a gateway: for ``setdefault``."""
         self._last_seq = 0
@@ -89,6 +89,11 @@ class Directory(Generic[E]):
     def next_seq(self) -> int:
         """A sequence number for the next entry: from 1, ascending, never given twice."""
         self._last_seq += 1
+        return self._last_seq
+
+    @property
+    def last_seq(self) -> int:
+        """The number that was given last."""
         return self._last_seq
 
     def add(self, entry: E) -> None:

@@ -27,7 +27,7 @@ class SessionChanged(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class GatewayChanged(msgspec.Struct, frozen=True, gc=False):
-    """An incarnation of a gateway was lost or found again: its sessions are suspect from now on, or no longer."""
+    """An incarnation of a gateway has come, or was lost or found: its sessions are suspect from now on, or not."""
 
     watch: int
     number: int

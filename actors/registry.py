@@ -24,6 +24,7 @@ from sessiond.actors.changes import begun
 from sessiond.actors.counting import Counting
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound
+from sessiond.actors.gateway_registry import GatewayRegistry
 from sessiond.actors.guard import perform
 from sessiond.actors.herald import HeraldActor, audience_of
 from sessiond.actors.history import begun as begun_history
@@ -50,7 +51,6 @@ from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.requests import RequestKey
 from sessiond.actors.results import Count, Created, Ended, History, Page, Updated, Watched
 from sessiond.actors.retention import EndedSession
-from sessiond.actors.service import ServiceActor
 from sessiond.actors.session import SessionActor, SessionRef
 from sessiond.actors.sharing import SharedValues
 from sessiond.actors.states import ANSWERED
@@ -75,7 +75,7 @@ MAX_OVERRIDES = 1024
 """With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
 
 
-class RegistryActor(ServiceActor):
+class RegistryActor(GatewayRegistry):
     """The way to every session. Its methods are the wire's, with the same names.
 
     ``target`` is a session's id, or ``{"gateway": ..., "external_id": ...}``, which means the live session of that
@@ -88,7 +88,6 @@ class RegistryActor(ServiceActor):
     def __init__(self, context: Context, session_class: type[SessionActor] = SessionActor) -> None:
         """Keep sessions of ``session_class`` in the books of ``context``."""
         super().__init__(context)
-        self.context = context
         self._session_class = session_class
         self._defaults = context.settings.timeouts
         self.sessions: Sequence[Mapping[str | Address, Known]] = context.directory.by_id.parts  # type: ignore[assignment]
@@ -359,6 +358,7 @@ class RegistryActor(ServiceActor):
                 session._release()  # noqa: SLF001
         for colleague in self._colleagues:
             colleague.stop(block=False)
+        self._stop_gateways()
 
 
 def _view(session: Known) -> Session:
@@ -378,6 +378,10 @@ class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
     get_session_history = proxy_method(RegistryActor.get_session_history)
     list_sessions = proxy_method(RegistryActor.list_sessions)
     count_sessions = proxy_method(RegistryActor.count_sessions)
+    register_gateway = proxy_method(RegistryActor.register_gateway)
+    heartbeat_gateway = proxy_method(RegistryActor.heartbeat_gateway)
+    list_gateways = proxy_method(RegistryActor.list_gateways)
+    sync_sessions = proxy_method(RegistryActor.sync_sessions)
     watch = proxy_method(RegistryActor.watch)
     unwatch = proxy_method(RegistryActor.unwatch)
     ping = proxy_method(RegistryActor.ping)

@@ -52,6 +52,8 @@ class Tally:
         self.ring = {kind: Histogram(RING_BOUNDS) for kind in (*self.types, OTHER)}
         self.duration = {kind: Histogram(DURATION_BOUNDS) for kind in (*self.types, OTHER)}
         self.restarts: Counter[str] = Counter()
+        self.gateways: Counter[str] = Counter()
+        """What happened to gateways: see ``registration.EVENTS``."""
         self.watchers = 0
         """Watches that there are now."""
         self.notifications = 0
@@ -81,6 +83,10 @@ class Tally:
         kind = self.types.get(record.type, OTHER)
         self.ended[kind, self.reasons.get(record.end_reason or "", OTHER)] += 1
         self.duration[kind].observe(duration)
+
+    def count_gateway(self, event: str) -> None:
+        """Something happened to an incarnation of a gateway."""
+        self.gateways[event] += 1
 
     def count_restart(self, actor: str) -> None:
         """An actor of this kind was restarted after a crash."""

@@ -14,14 +14,17 @@ from sessiond.actors.arguments import (
     EndArguments,
     Fields,
     FilterArguments,
+    GatewayArguments,
     ListArguments,
+    RegistrationArguments,
+    SyncArguments,
     Target,
     UpdateArguments,
     WalkArguments,
 )
 from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, History, Updated
+from sessiond.actors.results import Count, Created, Ended, Gateways, History, Registered, Renewed, Synced, Updated
 from sessiond.transport import client_requests as requests
 from sessiond.transport.async_commands import Handler
 from sessiond.transport.async_line import AsyncLine, Listener
@@ -165,6 +168,22 @@ class AsyncClient:
     async def count_sessions(self, /, **query: Unpack[CountArguments]) -> Count:
         """See ``Client.count_sessions``."""
         return await self._perform(requests.count_sessions(query))
+
+    async def register_gateway(self, name: str, /, **options: Unpack[RegistrationArguments]) -> Registered:
+        """See ``Client.register_gateway``."""
+        return await self._perform(requests.register_gateway(name, options))
+
+    async def heartbeat_gateway(self, name: str, /, *, epoch: str | None = None) -> Renewed:
+        """See ``Client.heartbeat_gateway``."""
+        return await self._perform(requests.heartbeat_gateway(name, epoch))
+
+    async def list_gateways(self, /, **query: Unpack[GatewayArguments]) -> Gateways:
+        """See ``Client.list_gateways``."""
+        return await self._perform(requests.list_gateways(query))
+
+    async def sync_sessions(self, gateway: str, /, **options: Unpack[SyncArguments]) -> Synced:
+        """See ``Client.sync_sessions``."""
+        return await self._perform(requests.sync_sessions(gateway, options))
 
     def watch(self, /, **filters: Unpack[FilterArguments]) -> AsyncWatch:
         """See ``Client.watch``; this one is for ``async for`` and ``async with``."""

@@ -14,14 +14,17 @@ from sessiond.actors.arguments import (
     EndArguments,
     Fields,
     FilterArguments,
+    GatewayArguments,
     ListArguments,
+    RegistrationArguments,
+    SyncArguments,
     Target,
     UpdateArguments,
     WalkArguments,
 )
 from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, History, Updated
+from sessiond.actors.results import Count, Created, Ended, Gateways, History, Registered, Renewed, Synced, Updated
 from sessiond.transport import client_requests as requests
 from sessiond.transport.client_line import Line
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
@@ -186,6 +189,42 @@ class Client:
             LimitExceeded: more groups than an answer may have.
         """
         return self._perform(requests.count_sessions(query))
+
+    def register_gateway(self, name: str, /, **options: Unpack[RegistrationArguments]) -> Registered:
+        """Bind the connection to an incarnation of a gateway: what is asked for on it is asked by the gateway.
+
+        Options are ``epoch``, ``capabilities``, ``lease`` and ``metadata``. It is the present connection that is
+        bound, and not one that comes after it.
+
+        Raises:
+            Conflict: another incarnation lives and the service's policy does not let this one live beside it, or the
+                connection belongs to another gateway or epoch.
+            LimitExceeded: as many gateways are known as may be.
+        """
+        return self._perform(requests.register_gateway(name, options))
+
+    def heartbeat_gateway(self, name: str, /, *, epoch: str | None = None) -> Renewed:
+        """Renew the lease of an incarnation by its name; on its own connections any request does that.
+
+        Raises:
+            NotFound: no such incarnation is known.
+        """
+        return self._perform(requests.heartbeat_gateway(name, epoch))
+
+    def list_gateways(self, /, **query: Unpack[GatewayArguments]) -> Gateways:
+        """One page of the gateways that have registered, by name; ``name``, ``limit`` and ``cursor`` can be given."""
+        return self._perform(requests.list_gateways(query))
+
+    def sync_sessions(self, gateway: str, /, **options: Unpack[SyncArguments]) -> Synced:
+        """Say which sessions a gateway has, by ``ids`` and ``external_ids``, and learn where that differs.
+
+        Up to 256 of each can be named in one part. All parts but the last have ``final=False``, all but the first the
+        ``sync`` of the answer to the first.
+
+        Raises:
+            InvalidRequest: the sync is over, since it took too long or its gateway was lost: begin anew.
+        """
+        return self._perform(requests.sync_sessions(gateway, options))
 
     def watch(self, /, **filters: Unpack[FilterArguments]) -> ClientWatch:
         """What there is of the sessions that match, and then every change of them, as it happens.

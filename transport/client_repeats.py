@@ -53,6 +53,8 @@ _HARMLESS = frozenset(
         "server_info",
         "touch_session",
         "end_session",
+        "list_gateways",
+        "sync_sessions",
     }
 )
 

@@ -14,13 +14,16 @@ from sessiond.actors.arguments import (
     CreateArguments,
     EndArguments,
     Fields,
+    GatewayArguments,
     ListArguments,
+    RegistrationArguments,
+    SyncArguments,
     Target,
     UpdateArguments,
 )
 from sessiond.actors.errors import Internal, InvalidRequest, RequestTimeout, Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, History, Page, Updated
+from sessiond.actors.results import Count, Created, Ended, Gateways, History, Page, Registered, Renewed, Synced, Updated
 from sessiond.transport.client_repeats import UPDATES, Repeat, rule, session_key
 from sessiond.transport.client_replies import UNREADABLE, Reply, error_from
 from sessiond.transport.codec import MAX_ARRAY, MAX_DEPTH, MAX_FRAME, MAX_MAP, REQUEST
@@ -174,6 +177,10 @@ _history = _decoder(History)
 _session_page = _decoder(SessionPage)
 _fields_page = _decoder(FieldsPage)
 _count = _decoder(Count)
+_registered = _decoder(Registered)
+_renewed = _decoder(Renewed)
+_gateways = _decoder(Gateways)
+_synced = _decoder(Synced)
 _text = _decoder(str)
 _map = _decoder(dict[str, Any])
 
@@ -228,16 +235,20 @@ def count_sessions(query: CountArguments) -> Request[Count]:
     return Request("count_sessions", (query,), _count)
 
 
-def register_gateway(name: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
-    return Request("register_gateway", (name, options), _map)
+def register_gateway(name: str, options: RegistrationArguments) -> Request[Registered]:
+    return Request("register_gateway", (name, options), _registered)
 
 
-def heartbeat_gateway(name: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
-    return Request("heartbeat_gateway", (name, options), _map)
+def heartbeat_gateway(name: str, epoch: str | None) -> Request[Renewed]:
+    return Request("heartbeat_gateway", (name, {"epoch": epoch}), _renewed)
 
 
-def sync_sessions(gateway: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
-    return Request("sync_sessions", (gateway, options), _map)
+def list_gateways(query: GatewayArguments) -> Request[Gateways]:
+    return Request("list_gateways", (query,), _gateways)
+
+
+def sync_sessions(gateway: str, options: SyncArguments) -> Request[Synced]:
+    return Request("sync_sessions", (gateway, options), _synced)
 
 
 def ping() -> Request[str]:

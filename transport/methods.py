@@ -8,6 +8,7 @@ from sessiond.actors import params as p
 from sessiond.actors.context import Known
 from sessiond.actors.registry import RegistryActor
 from sessiond.transport.codec import MAX_FRAME
+from sessiond.transport.gateway_methods import GATEWAY_METHODS
 from sessiond.transport.method import Method, Positional, on_registry, on_session
 from sessiond.transport.watch_methods import WATCH_METHODS
 
@@ -112,6 +113,7 @@ METHODS: dict[str, Method[Any]] = {
     "count_sessions": Method(
         CountSessions, on_registry(lambda registry, call: registry.number(call.query or _ALL_COUNTED)), is_slow=True
     ),
+    **GATEWAY_METHODS,
     **WATCH_METHODS,
     "ping": Method(Nothing, lambda registry, _call: registry.ping()),
     "server_info": Method(Nothing, _server_info),

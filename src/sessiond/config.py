@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from sessiond.actors.settings import Settings, WatchSettings
+from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
 from sessiond.transport.settings import Limits
 
 __all__ = ["Address", "Config"]
@@ -19,7 +19,7 @@ Address: TypeAlias = Annotated[str, Meta(pattern=rf"\A{HOST}:{PORT}\Z")]
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole configuration. What a program embeds uses ``sessions`` and ``watch`` only."""
+    """A whole configuration. What a program embeds uses ``sessions``, ``gateways`` and ``watch`` only."""
 
     listen: Annotated[Address, Meta(description="Where gateways connect; port 0 picks a free one.")] = "127.0.0.1:7600"
     metrics: Annotated[
@@ -35,5 +35,6 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Literal["auto", "text", "json"], Meta(description="auto is text on a terminal and JSON lines otherwise.")
     ] = "auto"
     sessions: Settings = Settings()
+    gateways: GatewaySettings = GatewaySettings()
     watch: WatchSettings = WatchSettings()
     limits: Limits = Limits()

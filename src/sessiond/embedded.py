@@ -32,7 +32,7 @@ def start(
     """Start a session manager in this process; its registry's ref.
 
     Args:
-        config: what differs from the defaults; only ``sessions`` and ``watch`` matter here.
+        config: what differs from the defaults; only ``sessions``, ``gateways`` and ``watch`` matter here.
         clock: where the time comes from, by default the machine's clocks.
         session_class: the class of the session actors.
     """
@@ -44,7 +44,10 @@ def start(
         dispatcher.stop()
 
     config = config or Config()
-    context = Context.create(config.sessions, dispatcher, clock or SystemClock(), give_up, config.watch)
+    clock = clock or SystemClock()
+    context = Context.create(
+        config.sessions, dispatcher, clock, give_up, gateways=config.gateways, watching=config.watch
+    )
     registry = cast("RegistryRef", RegistryActor.start(context, session_class))
     registry.ask(ProxyCall(("ping",), (), {}))  # it is at work once it answers
     return registry

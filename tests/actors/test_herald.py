@@ -11,7 +11,7 @@ from services import service
 
 from sessiond.actors import herald
 from sessiond.actors.errors import Internal, InvalidRequest, LimitExceeded, NotFound
-from sessiond.actors.events import SessionChanged, WatchDropped, WatchReady
+from sessiond.actors.events import GatewayChanged, SessionChanged, WatchDropped, WatchReady
 from sessiond.actors.herald import TICK
 from sessiond.actors.mirror import Mirror
 from sessiond.actors.params import WatchQuery
@@ -156,6 +156,25 @@ def test_there_are_so_many_watches(manager, monkeypatch):
     manager.unwatch(first.watch)
     watch(manager)
     assert manager.context.tally.watchers == 2
+
+
+def test_gateways_that_come_and_go_are_told(manager):
+    told, _ = watch(manager)
+    manager.register_gateway("gw", epoch="e1", lease=10)
+    held = manager.create(gateway="gw")
+    pass_seconds(manager, 11)
+    assert manager.get(held).suspect
+    manager.heartbeat_gateway("gw", epoch="e1")
+    pass_seconds(manager, 11)
+    manager.register_gateway("gw", epoch="e1")
+    manager.settle()
+    gateways = [event for event in told if isinstance(event, GatewayChanged)]
+    assert [(event.gateway, event.epoch, event.state) for event in gateways] == [
+        ("gw", "e1", state) for state in ("live", "lost", "live", "lost", "live")
+    ]
+    manager.register_gateway("gw", epoch="e1")
+    manager.settle()
+    assert told[-1] is gateways[-1]
 
 
 # Coming back

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from links import StillLink
 from manual_clock import ManualClock
 from pykka import ActorRef, Future
 from pykka.messages import ProxyCall
@@ -13,10 +14,13 @@ from runtimes import PATIENCE, settle
 
 from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import ThreadDispatcher
+from sessiond.actors.guard import Turn
+from sessiond.actors.params import Registration, checked
 from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryActor
+from sessiond.actors.results import Registered
 from sessiond.actors.session import SessionActor, SessionRef
-from sessiond.actors.settings import Settings, WatchSettings
+from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
 
 __all__ = ["ManualTimers", "Service", "send", "service"]
 
@@ -39,17 +43,25 @@ class ManualTimers(ThreadDispatcher):
         return [seconds for seconds, _ in timers]
 
 
+_USUAL = GatewaySettings()
+_KEPT = WatchSettings()
+
+
 class Service:
     """Has the registry's methods, and gives their results instead of futures."""
 
     def __init__(
-        self, settings: Settings, session_class: type[SessionActor], watching: WatchSettings | None = None
+        self,
+        settings: Settings,
+        session_class: type[SessionActor],
+        gateways: GatewaySettings = _USUAL,
+        watching: WatchSettings = _KEPT,
     ) -> None:
         self.clock = ManualClock()
         self.dispatcher = ManualTimers()
         self.given_up: list[str] = []
         """The actors that could not be kept running."""
-        self.context = Context.create(settings, self.dispatcher, self.clock, self.given_up.append, watching)
+        self.context = Context.create(settings, self.dispatcher, self.clock, self.given_up.append, gateways, watching)
         self.registry = RegistryActor.start(self.context, session_class)
         self.ping()  # by then it has started its colleagues
         self.surveyor, self.reaper, *_ = self.registry.local()._colleagues
@@ -78,6 +90,23 @@ class Service:
             pass
         self.settle()
 
+    def live_for(self, seconds: float) -> None:
+        """The same, and timers go off after that time."""
+        self.clock.advance(seconds)
+        self.dispatcher.fire()
+        self.settle()
+        self.pass_time(0)
+
+    def turn(self, operation: Callable[[RegistryActor], Any]) -> Any:
+        """What comes of a turn of the registry, as connections take them."""
+        return self.registry.ask(Turn(operation), timeout=PATIENCE)
+
+    def connect(self, name: str, epoch: str | None = None, **options: Any) -> tuple[StillLink, Registered]:
+        """Register an incarnation on a connection of its own; both that and the answer."""
+        link = StillLink(self)
+        asked = checked({"epoch": epoch, **options}, Registration)
+        return link, self.turn(lambda registry: registry.register(name, asked, link))
+
     def settle(self) -> None:
         """Return when every turn that was due has ended."""
         settle(self.dispatcher)
@@ -90,10 +119,13 @@ def send(ref: ActorRef[Any], method: str, *args: Any, **options: Any) -> Future[
 
 @contextlib.contextmanager
 def service(
-    session_class: type[SessionActor] = SessionActor, watching: WatchSettings | None = None, **settings: Any
+    session_class: type[SessionActor] = SessionActor,
+    gateways: GatewaySettings = _USUAL,
+    watching: WatchSettings = _KEPT,
+    **settings: Any,
 ) -> Iterator[Service]:
     """Serve sessions of ``session_class`` with these settings until the block ends."""
-    running = Service(Settings(**settings), session_class, watching)
+    running = Service(Settings(**settings), session_class, gateways, watching)
     yield running
     running.registry.stop()
     running.dispatcher.stop()

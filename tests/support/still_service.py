@@ -28,6 +28,8 @@ from sessiond.transport.settings import Limits
 
 __all__ = ["StillService", "fields", "still_service"]
 
+_KEPT = WatchSettings()
+
 
 def fields(number: int) -> dict[str, Any]:
     """Ten fields, four keys of metadata among them, for the session of that number, as gateways set them."""
@@ -57,11 +59,11 @@ class StillService:
         self,
         loop: StillLoop,
         session_class: type[SessionActor] = SessionActor,
-        watching: WatchSettings | None = None,
+        watching: WatchSettings = _KEPT,
     ) -> None:
         self.loop = loop
         self.clock = ManualClock()
-        self.context = Context.create(Settings(), LoopDispatcher(loop), self.clock, lambda _: None, watching)
+        self.context = Context.create(Settings(), LoopDispatcher(loop), self.clock, lambda _: None, watching=watching)
         # Python has the instances of a class that is new take no more room than they need: those of one that was used
         # in other ways before have room for all attributes that any of them ever had.
         sessions = type("Sessions", (session_class,), {})

@@ -63,8 +63,9 @@ class Viewer:
 
     def cut(self) -> None:
         """The connection is lost, and with it whatever came over it and was not read."""
-        self.socket.protocol.connection_lost(None)
-        self.socket.drop()
+        if not self.socket.protocol._is_closed:
+            self.socket.protocol.connection_lost(None)
+            self.socket.drop()
 
     @property
     def unread(self) -> int:

@@ -30,6 +30,7 @@ class Yes:
     _ref = None
     mailbox = SimpleNamespace(is_idle=True)
     sessions = (MappingProxyType({}),) * (SHARD_MASK + 1)
+    context = SimpleNamespace(requester=None)
 
     def find(self, target: object) -> Yes:
         return self
@@ -50,7 +51,7 @@ def outcome(frame: bytes) -> str:
     observed = Observed(methods.METHODS)
     this = Round(TurnClock(ManualClock()), lambda _: None)
     this.begin()
-    responder = Responder(Yes(), observed, this, never, never, never)
+    responder = Responder(Yes(), observed, this, never, never, object)
     try:
         responder.answer_all(iter([frame]))
     except NotAFrameError:
@@ -95,6 +96,19 @@ VALID: dict[str, list[list[Any]]] = {
     "end_session": [["x"], ["x", None], ["x", None, None], ["x", "own reason", {"sip_code": 699, "q850_cause": 127}]],
     "list_sessions": [[], [None], [{}], [{"state": ["active", "held"], "caller": None, "fields": list(FIELDS)}]],
     "count_sessions": [[], [None], [{}], [{"by": None, "ended": True, "metadata": {"a": None}}]],
+    "register_gateway": [
+        ["gw"],
+        ["gw", None],
+        ["x" * 4096, {"epoch": "x" * 64, "capabilities": ["commands"] * 16, "lease": 3600, "metadata": {"a": 1}}],
+        ["gw", {"epoch": None, "capabilities": [], "lease": 1, "metadata": None}],
+    ],
+    "heartbeat_gateway": [["gw"], ["gw", {"epoch": "e"}], ["gw", {"epoch": None}]],
+    "list_gateways": [[], [None], [{"name": "gw"}], [{"name": None, "limit": 500, "cursor": ""}]],
+    "sync_sessions": [
+        ["gw"],
+        ["gw", {"ids": ["x"] * 256, "external_ids": [], "final": True}],
+        ["gw", {"ids": None, "external_ids": ["é" * 2048], "sync": "s", "cursor": "1", "final": False}],
+    ],
     "ping": [[]],
     "server_info": [[]],
 }
@@ -121,7 +135,8 @@ WORDS = st.sampled_from(
 KEYS = st.sampled_from(
     [
         *FIELDS, "setup_timeout", "idle_timeout", "max_duration", "request_id", "at", "if_version", "created_after",
-        "created_before", "ended", "order", "limit", "cursor", "fields", "by", "no_such_key", "",
+        "created_before", "ended", "order", "limit", "cursor", "fields", "by", "capabilities", "lease", "name", "sync",
+        "ids", "external_ids", "final", "no_such_key", "",
     ]
 )  # fmt: skip
 GOOD = {
@@ -129,6 +144,8 @@ GOOD = {
     "order": "desc", "ended": "any", "by": "end_reason", "fields": ["id"], "ended_by": "callee", "sip_code": 486,
     "q850_cause": 0, "idle_timeout": 0, "max_duration": 1e9, "metadata": {"a": None}, "created_after": 0,
     "external_id": "call", "gateway": "gw", "parent": "p", "group": "g", "suspect": False,
+    "epoch": "e", "capabilities": ["commands"], "lease": 30, "name": "gw", "sync": "s", "ids": ["x"],
+    "external_ids": ["é" * 2049], "final": False, "cursor": "1",
 }  # fmt: skip
 ENTRIES = st.sampled_from(sorted(GOOD.items(), key=repr)) | st.tuples(
     KEYS, SCALARS | WORDS | st.lists(WORDS, max_size=3) | st.dictionaries(TEXTS, SCALARS, max_size=3)

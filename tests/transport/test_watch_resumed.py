@@ -9,14 +9,13 @@ import pytest
 from still_service import StillService, still_service
 from viewers import lasting, viewing
 
-from sessiond.actors.deadlines import Deadline
-from sessiond.actors.incarnation import Incarnation
 from sessiond.actors.params import Filters
 from sessiond.actors.selection import record_checks
 from sessiond.actors.session import SessionActor
 from sessiond.actors.settings import WatchSettings
 
 DISCONNECTS = 1000
+LEASE = 1.0
 VIEWS = [
     {},
     {"gateway": "gw-1"},
@@ -43,8 +42,8 @@ class Traffic:
 
     def __init__(self, service: StillService, chance: random.Random) -> None:
         self.service, self.context, self.chance = service, service.context, chance
+        self.registry = service.registry.local()
         self.live: list[str] = []
-        self.incarnation = None
         self.epochs = 0
         self.restart()
 
@@ -63,7 +62,8 @@ class Traffic:
     def ask(self, method, *params):
         """Send a request, in the name of the gateway or not."""
         service = self.service
-        self.context.ask_as(self.incarnation if self.chance.random() < 0.5 and not self.incarnation.loss else None)
+        incarnation = self.incarnation if self.chance.random() < 0.5 else None
+        self.context.ask_as(incarnation if incarnation is not None and incarnation.loss is None else None)
         service.connection.data_received(msgpack.packb([0, 1, method, params]))
         self.context.ask_as(None)
         if self.chance.random() < 0.4:  # else more comes in the same turn of the loop
@@ -105,34 +105,28 @@ class Traffic:
             self.ask("update_session_metadata", session_id, metadata)
 
     def lose(self):
-        if self.incarnation.loss is None:
-            self.incarnation.loss = Deadline(self.context.clock.read(), 1e6, "gateway_lost")
-            self.context.directory.suspects.append(self.incarnation.sessions)
-            self.tell("lost")
+        self.pass_time(LEASE + 1)
 
     def find(self):
-        if self.incarnation.loss is not None:
-            self.incarnation.found, self.incarnation.loss = self.context.clock.read(), None
-            self.context.directory.suspects.remove(self.incarnation.sessions)
-            self.tell("live")
+        if self.incarnation is not None:
+            self.registry.heartbeat_gateway("gw-1", epoch=f"e{self.epochs}")
 
     def restart(self):
-        if self.incarnation is not None:
-            self.lose()
         self.epochs += 1
-        epoch = f"e{self.epochs}"
-        now = self.context.clock.read()
-        self.incarnation = Incarnation("gw-1", epoch, self.context.authors.number("gw-1", epoch), now)
-        self.context.incarnations.add(self.incarnation)
-
-    def tell(self, state):
-        if self.context.recording is not None:
-            self.context.recording.gateway_changed("gw-1", self.incarnation.epoch, state)
+        self.registry.register_gateway("gw-1", epoch=f"e{self.epochs}", lease=LEASE)
 
     def wait(self):
-        seconds = self.chance.choice([1, 1, 5, 70])
+        self.pass_time(self.chance.choice([0.5, 0.5, 5, 70]))
+
+    def pass_time(self, seconds):
+        """Let time pass: leases lapse, graces end, sessions time out and are forgotten."""
         self.service.clock.advance(seconds)
-        self.service.loop.pass_time(min(seconds, 2))
+        self.service.loop.pass_time(max(2.0, seconds))
+
+    @property
+    def incarnation(self):
+        """That of the gateway as it is now."""
+        return self.context.incarnations.find("gw-1", f"e{self.epochs}")
 
 
 def expected(service, filters):
@@ -197,5 +191,6 @@ def test_the_traffic_of_this_test_is_what_it_says():
         traffic.go_on(4000)
         tally = service.context.tally
         reasons = {reason for _, reason in tally.ended}
-        assert {"crashed", "normal", "failed", "setup_timeout"} <= reasons
+        assert {"crashed", "normal", "failed", "setup_timeout", "gateway_lost"} <= reasons
         assert tally.restarts["session"] > 20
+        assert all(tally.gateways[event] > 5 for event in ("lost", "resumed", "restarted", "shared"))
