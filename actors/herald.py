@@ -183,7 +183,7 @@ class HeraldActor(ServiceActor):
                 self._rota.append(watcher)
         if self._rota or self._changes.last > self._seen:
             self.wake()
-        else:
+        elif self._watchers:
             self._changes.awaited = self.wake
 
     def _serve(self, watcher: _Watcher, budget: int, told: list[_Watcher]) -> int:
@@ -249,6 +249,7 @@ class HeraldActor(ServiceActor):
         del self._watchers[watcher.watch.number]
         self._context.tally.watchers = len(self._watchers)
         if not self._watchers:
+            self._changes.awaited = None
             self._deserted_at = self._context.clock.read().monotonic
 
     def _tick(self) -> None:
