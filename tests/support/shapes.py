@@ -188,6 +188,18 @@ METHODS: dict[str, Shape] = {
         ),
     ),
     "count_sessions": arguments(0, optional(fields(by=optional(one_of(*GROUPS)), **filters))),
+    "watch": arguments(
+        0,
+        optional(
+            fields(
+                **{"from": optional(whole(0, 2**63 - 1))},
+                instance=optional(text()),
+                snapshot=one_of(True, False),
+                **filters,
+            )
+        ),
+    ),
+    "unwatch": arguments(1, whole(0, 2**63 - 1)),
     "register_gateway": arguments(
         1,
         name,
