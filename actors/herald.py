@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import pykka
-from pykka import ActorRef
 
 from sessiond.actors.errors import LimitExceeded, NotFound
-from sessiond.actors.events import Event, WatchDropped
-from sessiond.actors.mailbox import Mailbox
+from sessiond.actors.events import WatchDropped
 from sessiond.actors.results import Watched
 from sessiond.actors.selection import STEP_BUDGET, Selection
 from sessiond.actors.service import ServiceActor
@@ -20,12 +18,13 @@ from sessiond.actors.watching import TELLING_COST, Watch, check, packed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sessiond.actors.audience import Audience
     from sessiond.actors.changelog import SessionChange
     from sessiond.actors.context import Context, Known
     from sessiond.actors.params import WatchQuery
     from sessiond.actors.record import Session
 
-__all__ = ["MAX_WATCHES", "Audience", "HeraldActor", "audience_of"]
+__all__ = ["MAX_WATCHES", "HeraldActor"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,26 +32,6 @@ MAX_WATCHES = 1000
 """In all: each looks at every change."""
 TICK = 1.0
 """Seconds between looks for watchers that take nothing, and for the end of what nobody needs any more."""
-
-
-class Audience(Protocol):
-    """Whom a watch tells. ``HeraldActor.wake`` is to be called when it is ready again, or a second passes."""
-
-    encodes: bool
-    """Whether it wants sessions packed, as ``ChangeLog.packed`` has them."""
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it takes more now."""
-        ...
-
-    def tell(self, event: Event) -> None:
-        """Take an event; it may wait for ``flush``."""
-        ...
-
-    def flush(self) -> None:
-        """No more comes in this turn."""
-        ...
 
 
 class _Pump:
@@ -282,44 +261,3 @@ def _view(known: Known) -> Session:
 
 def _session(change: SessionChange) -> Session:
     return change.session
-
-
-class _Actor:
-    """An actor that is told what it watches."""
-
-    encodes = False
-
-    def __init__(self, ref: ActorRef[Any]) -> None:
-        self._ref = ref
-
-    @property
-    def is_ready(self) -> bool:
-        inbox = self._ref.actor_inbox
-        return not (isinstance(inbox, Mailbox) and inbox.is_crowded)
-
-    def tell(self, event: Event) -> None:
-        self._ref.tell(event)
-
-    def flush(self) -> None:
-        pass
-
-
-class _Function:
-    """A function that is called with what is watched."""
-
-    encodes = False
-    is_ready = True
-
-    def __init__(self, function: Callable[[Event], object]) -> None:
-        self._function = function
-
-    def tell(self, event: Event) -> None:
-        self._function(event)
-
-    def flush(self) -> None:
-        pass
-
-
-def audience_of(target: ActorRef[Any] | Callable[[Event], object]) -> Audience:
-    """An actor, which is told, or a function, which is called in a turn, as an audience."""
-    return _Actor(target) if isinstance(target, ActorRef) else _Function(target)

@@ -20,13 +20,14 @@ from sessiond.actors.arguments import (
     Target,
     UpdateArguments,
 )
+from sessiond.actors.audience import audience_of
 from sessiond.actors.changes import begun
 from sessiond.actors.counting import Counting
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound
 from sessiond.actors.gateway_registry import GatewayRegistry
 from sessiond.actors.guard import perform
-from sessiond.actors.herald import HeraldActor, audience_of
+from sessiond.actors.herald import HeraldActor
 from sessiond.actors.history import begun as begun_history
 from sessiond.actors.history import read
 from sessiond.actors.ids import IdSource
