@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from sessiond.actors.record import Session
 
 __all__ = ["MAX_WATCHES", "HeraldActor"]
-
-logger = logging.getLogger(__name__)
 
 MAX_WATCHES = 1000
 """In all: each looks at every change."""
