@@ -17,6 +17,7 @@ __all__ = [
     "EndArguments",
     "ExplainArguments",
     "Fields",
+    "FilterArguments",
     "GatewayArguments",
     "ListArguments",
     "RegistrationArguments",

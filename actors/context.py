@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from sessiond.actors.changelog import ChangeLog
 from sessiond.actors.clock import Clock, Instant, TurnClock
 from sessiond.actors.directory import Directory
 from sessiond.actors.dispatcher import Dispatcher
@@ -14,7 +15,7 @@ from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnatio
 from sessiond.actors.limits import Admission, Limit, indexes
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
-from sessiond.actors.settings import GatewaySettings, Settings
+from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
 from sessiond.actors.supervision import CrashLog, RestartWindow
 from sessiond.actors.sync import Syncs
 from sessiond.actors.tally import Tally
@@ -31,6 +32,7 @@ Known: TypeAlias = "SessionActor | EndedSession"
 R = TypeVar("R")
 
 _USUAL = GatewaySettings()
+_KEPT = WatchSettings()
 
 SESSION_RESTARTS = 3
 SERVICE_RESTARTS = 5
@@ -65,6 +67,11 @@ class Context:
     started: Instant
     escalate: Callable[[str], None]
     """What to do when an actor of the service itself (named) cannot be kept running."""
+    watching: WatchSettings
+    changes: ChangeLog
+    """What watchers are told."""
+    recording: ChangeLog | None = None
+    """The same while changes are to be told to it; None while nobody watches."""
     requester: Incarnation | None = None
     """The incarnation whose request is being carried out, None for whoever has not registered as a gateway."""
     author: int = CLIENT
@@ -93,6 +100,7 @@ class Context:
         escalate: Callable[[str], None],
         limits: Iterable[Limit] = (),
         gateways: GatewaySettings = _USUAL,
+        watching: WatchSettings = _KEPT,
     ) -> Context:
         """The books of a service that knows no session yet; no two limits have the same name."""
         instance = secrets.token_hex(8)
@@ -118,4 +126,6 @@ class Context:
             instance,
             clock.read(),
             escalate,
+            watching,
+            ChangeLog(watching.history),
         )

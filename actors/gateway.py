@@ -159,9 +159,11 @@ class GatewayActor(ServiceActor):
             self._make_room()
             incarnation = Incarnation(self._gateway, epoch, self._context.authors.number(self._gateway, epoch), now)
             self._context.incarnations.add(incarnation)
+            self._publish(incarnation)
         incarnation.is_replaced = False
         if incarnation.loss is not None:
             self._context.incarnations.recover(incarnation, now)
+            self._publish(incarnation)
         self._note_sharing()
         return incarnation
 
@@ -232,6 +234,7 @@ class GatewayActor(ServiceActor):
     def _lose(self, incarnation: Incarnation, now: Instant) -> None:
         grace = self._context.gateways.grace
         self._context.incarnations.lose(incarnation, now, grace)
+        self._publish(incarnation)
         self._context.tally.count_gateway("lost")
         self._look_at(now.monotonic + grace, now)
 
@@ -239,8 +242,15 @@ class GatewayActor(ServiceActor):
         if incarnation.loss is not None:
             self._context.tally.count_gateway("resumed")
             self._context.incarnations.recover(incarnation, now)
+            self._publish(incarnation)
             self._note_sharing()
             self._look_at(now.monotonic + incarnation.lease, now)
+
+    def _publish(self, incarnation: Incarnation) -> None:
+        """Record, for those who watch, whether it lives now."""
+        recording = self._context.recording
+        if recording is not None:
+            recording.gateway_changed(self._gateway, incarnation.epoch, "live" if incarnation.loss is None else "lost")
 
     def _note_sharing(self) -> None:
         live = [each for each in self._known if each.loss is None]

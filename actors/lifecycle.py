@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sessiond.actors.results import Ended
     from sessiond.actors.session import SessionActor
 
-__all__ = ["conclude", "forget", "forward", "restart"]
+__all__ = ["conclude", "forget", "forward", "publish", "restart"]
 
 _ANSWERED_BY_ENDED = {("get",), ("end",), ("update_state",)}
 """The calls of a session that may succeed after its end."""
@@ -49,12 +49,23 @@ def conclude(session: SessionActor, final: Session, now: Instant, author: int) -
         context.tally.count_answered(final)
     context.tally.count_ended(final, result.duration)
     session.record = final
+    if context.recording is not None:
+        context.recording.session_changed(record, final, final.last_activity_at, None, suspect=False)
     if session._ref is not None:
         _stop(session)
     surplus = context.retention.surplus()
     if surplus is not None:
         forget(context, surplus)
     return result
+
+
+def publish(session: SessionActor, old: Session | None) -> None:
+    """Record, for those who watch, that ``old`` is no longer the session's record; only while that is recorded."""
+    recording = session._context.recording
+    assert recording is not None
+    deadline = session.deadline()
+    expires_at = None if deadline is None else deadline.start.wall + deadline.seconds
+    recording.session_changed(old, session.record, session._touched.wall, expires_at, session._is_suspect)
 
 
 def forget(context: Context, ended: EndedSession) -> None:

@@ -38,6 +38,7 @@ __all__ = [
     "StateOptions",
     "SyncPart",
     "Target",
+    "WatchQuery",
     "WhichEpoch",
     "check_metadata",
     "check_sizes",
@@ -261,6 +262,17 @@ class GatewayQuery(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=F
     name: Name | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 100
     cursor: Text | None = None
+
+
+class WatchQuery(Filters, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What ``watch`` takes."""
+
+    since: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = msgspec.field(default=None, name="from")
+    """The number of the last change that is known, ``from`` on the wire; None knows nothing."""
+    instance: Text | None = None
+    """The run of the service that gave the number."""
+    snapshot: bool = True
+    """Whether to begin with what there is, if the changes since then cannot be had."""
 
 
 T = TypeVar("T")

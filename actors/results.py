@@ -24,6 +24,7 @@ __all__ = [
     "Renewed",
     "Synced",
     "Updated",
+    "Watched",
 ]
 
 
@@ -199,3 +200,17 @@ class Synced(msgspec.Struct, frozen=True):
     """Once all parts have come: the ids of live sessions that the gateway has not named, oldest first."""
     cursor: str | None
     """Asks for more of those; None if these are all."""
+
+
+class Watched(msgspec.Struct, frozen=True, gc=False):
+    """The answer to ``watch``. What there is to tell comes afterwards."""
+
+    watch: int
+    """The watch's name in what it tells, and for ``unwatch``."""
+    number: int
+    """The number of the change after which it begins."""
+    instance: str
+    """The run of the service that the numbers are of."""
+    gap: bool
+    """Whether changes since the number that the watcher came with are not to be had any more: what it has is of no
+    use, and a snapshot follows unless it wants none."""

@@ -19,7 +19,7 @@ from sessiond.actors.errors import Internal, InvalidRequest, InvalidTransition, 
 from sessiond.actors.guard import GuardedActor
 from sessiond.actors.history import CLAIMED, FIELDS, METADATA, STATE, named, noted, read
 from sessiond.actors.incarnation import ADMIN, SERVICE
-from sessiond.actors.lifecycle import conclude, forward, restart
+from sessiond.actors.lifecycle import conclude, forward, publish, restart
 from sessiond.actors.params import (
     MAX_EPOCH,
     Changes,
@@ -164,6 +164,8 @@ class SessionActor(GuardedActor):
         self._context.directory.state_changed(self.seq, record.state, state)
         if record.answered_at is not new.answered_at:
             self._answered(new, now)
+        if self._context.recording is not None:
+            publish(self, record)
         return Updated(new.version)
 
     def update(self, /, *, if_version: int | None = None, **changes: Unpack[UpdateArguments]) -> Updated:
@@ -194,6 +196,8 @@ class SessionActor(GuardedActor):
             self._timeouts = timeouts
             self.timeline = noted(self.timeline, FIELDS, self._context.author, now.wall, named(names))
             self._context.directory.changed(self.seq, old, new)
+            if self._context.recording is not None:
+                publish(self, old)
         self._file(now)
         return Updated(self.record.version)
 
@@ -221,6 +225,8 @@ class SessionActor(GuardedActor):
             self.timeline = noted(self.timeline, METADATA, self._context.author, now.wall, named(metadata))
             if self._context.directory.metadata:
                 self._context.directory.changed(self.seq, old, new)
+            if self._context.recording is not None:
+                publish(self, old)
         return Updated(new.version)
 
     def end(self, /, reason: str | None = None, **options: Unpack[EndArguments]) -> Ended:
@@ -324,10 +330,13 @@ class SessionActor(GuardedActor):
             self._incarnation.sessions.discard(self.seq)
         incarnation.sessions.add(self.seq)
         self._incarnation = incarnation
-        self.record = decide.claimed(self.record, incarnation.epoch)
+        old = self.record
+        self.record = decide.claimed(old, incarnation.epoch)
         now = self._context.clock.read()
         self.timeline = noted(self.timeline, CLAIMED, incarnation.author, now.wall)
         self._file(now)
+        if self._context.recording is not None:
+            publish(self, old)
 
     def confirm(self, incarnation: Incarnation) -> None:
         """Its gateway's ``incarnation`` has said that it has the call: it holds the session, and that is activity."""

@@ -55,6 +55,12 @@ class Tally:
         self.restarts: Counter[str] = Counter()
         self.gateways: Counter[str] = Counter()
         """What happened to gateways: see ``registration.EVENTS``."""
+        self.watchers = 0
+        """Watches that there are now."""
+        self.notifications = 0
+        """Events that watchers were told."""
+        self.watchers_dropped: Counter[str] = Counter()
+        """Watches that the service ended, by the reason."""
 
     def type_label(self, kind: str) -> str:
         """The label of a session's type."""

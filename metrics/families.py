@@ -12,6 +12,7 @@ from prometheus_client.utils import floatToGoString
 
 from sessiond._version import __version__
 from sessiond.actors.context import Context
+from sessiond.actors.events import DROP_REASONS
 from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.registration import EVENTS
 from sessiond.actors.tally import DURATION_BOUNDS, OTHER, RING_BOUNDS, Histogram
@@ -24,7 +25,7 @@ Live: TypeAlias = dict[tuple[str, str], int]
 L = TypeVar("L", bound=tuple[str, ...])
 F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 
-ACTORS = ("session", "registry", "surveyor", "reaper", "gateway", "front_end")
+ACTORS = ("session", "registry", "surveyor", "herald", "reaper", "gateway", "front_end")
 CODES = ("ok", "internal")
 """Codes that are there before the first request has one: a rate begins with the second sample of a series, so an
 alert on the first ``internal`` needs a zero before it. So do all types, reasons and actors below."""
@@ -103,8 +104,14 @@ def families(
         bounds: the upper bounds, in seconds, of the buckets in these tallies.
         loop: the tallies of its event loop, if it is watched.
     """
-    found = [*_sessions(context, live), *_histories(context), *_limits(context), *_gateways(context)]
-    found += _internals(context)
+    found = [
+        *_sessions(context, live),
+        *_histories(context),
+        *_limits(context),
+        *_gateways(context),
+        *_watching(context),
+        *_internals(context),
+    ]
     if front_end is not None:
         found += (*_requests(front_end, bounds), *_connections(front_end))
     if loop is not None:
@@ -179,6 +186,19 @@ def _gateways(context: Context) -> Iterable[Metric]:
     yield _filled(events, _by_label(dict.fromkeys(EVENTS, 0) | dict(context.tally.gateways)))
     syncs = CounterMetricFamily("sessiond_syncs", "Syncs of gateways that are over.", labels=("outcome",))
     yield _filled(syncs, _by_label(context.syncs.outcomes))
+
+
+def _watching(context: Context) -> Iterable[Metric]:
+    tally = context.tally
+    yield GaugeMetricFamily("sessiond_watchers", "Watches that there are.", tally.watchers)
+    yield CounterMetricFamily(
+        "sessiond_watch_notifications", "Changes and sessions that watchers were told of.", tally.notifications
+    )
+    dropped = CounterMetricFamily(
+        "sessiond_watchers_dropped", "Watches that the service ended, by its reason.", labels=("reason",)
+    )
+    yield _filled(dropped, _by_label(dict.fromkeys(DROP_REASONS, 0) | dict(tally.watchers_dropped)))
+    yield GaugeMetricFamily("sessiond_watch_log_changes", "Changes that are kept for watchers.", len(context.changes))
 
 
 def _internals(context: Context) -> Iterable[Metric]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
@@ -13,6 +14,7 @@ from sessiond.actors.arguments import (
     EndArguments,
     ExplainArguments,
     Fields,
+    FilterArguments,
     GatewayArguments,
     ListArguments,
     RegistrationArguments,
@@ -38,6 +40,7 @@ from sessiond.actors.results import (
 from sessiond.transport import client_requests as requests
 from sessiond.transport.async_commands import Handler
 from sessiond.transport.async_line import AsyncLine, Listener
+from sessiond.transport.async_watch import AsyncWatch
 from sessiond.transport.client_replies import Reply
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
 from sessiond.transport.registration import Registration
@@ -94,14 +97,17 @@ class AsyncClient:
         self._address = (host, port)
         self._timeout = timeout
         self._line: AsyncLine | None = None
+        self._watches: weakref.WeakSet[AsyncWatch] = weakref.WeakSet()
         self._is_closed = False
 
     async def close(self) -> None:
-        """Close the connection. Requests under way and later ones raise ``Unavailable``."""
+        """Close the connection. Requests under way and later ones raise ``Unavailable``; watches end."""
         self._is_closed = True
         line, self._line = self._line, None
         if line is not None and line.loop is asyncio.get_running_loop():
             await line.close()
+        for watch in list(self._watches):
+            await watch.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -194,6 +200,14 @@ class AsyncClient:
     async def sync_sessions(self, gateway: str, /, **options: Unpack[SyncArguments]) -> Synced:
         """See ``Client.sync_sessions``."""
         return await self._perform(requests.sync_sessions(gateway, options))
+
+    def watch(self, /, **filters: Unpack[FilterArguments]) -> AsyncWatch:
+        """See ``Client.watch``; this one is for ``async for`` and ``async with``."""
+        if self._is_closed:
+            raise Unavailable("The client is closed")
+        watch = AsyncWatch(*self._address, self._timeout, filters)
+        self._watches.add(watch)
+        return watch
 
     async def ping(self) -> str:
         """See ``Client.ping``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
@@ -13,6 +14,7 @@ from sessiond.actors.arguments import (
     EndArguments,
     ExplainArguments,
     Fields,
+    FilterArguments,
     GatewayArguments,
     ListArguments,
     RegistrationArguments,
@@ -38,6 +40,7 @@ from sessiond.actors.results import (
 from sessiond.transport import client_requests as requests
 from sessiond.transport.client_line import Line
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
+from sessiond.transport.client_watch import ClientWatch
 from sessiond.transport.registration import COMMANDS, Registration
 
 __all__ = ["Client"]
@@ -86,14 +89,17 @@ class Client:
         self._address = (host, port)
         self._timeout = timeout
         self._line = Line(host, port, timeout, gateway)
+        self._watches: weakref.WeakSet[ClientWatch] = weakref.WeakSet()
         self._is_closed = False
 
     def close(self) -> None:
-        """Close the connection. Requests under way and later ones raise ``Unavailable``."""
+        """Close the connection. Requests under way and later ones raise ``Unavailable``; watches end."""
         if not self._is_closed:
             line = self._own_line()
             self._is_closed = True
             line.close()
+        for watch in list(self._watches):
+            watch.close()
 
     def __enter__(self) -> Self:
         return self
@@ -241,6 +247,18 @@ class Client:
             InvalidRequest: the sync is over, since it took too long or its gateway was lost: begin anew.
         """
         return self._perform(requests.sync_sessions(gateway, options))
+
+    def watch(self, /, **filters: Unpack[FilterArguments]) -> ClientWatch:
+        """What there is of the sessions that match, and then every change of them, as it happens.
+
+        An iterator over ``sessiond.events``, which waits for the next one, over a connection of its own; ``Mirror``
+        makes of them what there is. Close it, or use it in a ``with`` statement.
+        """
+        if self._is_closed:
+            raise Unavailable("The client is closed")
+        watch = ClientWatch(*self._address, self._timeout, filters)
+        self._watches.add(watch)
+        return watch
 
     def ping(self) -> str:
         """``"pong"``."""

@@ -113,6 +113,8 @@ class Connection(asyncio.Protocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+        if self._peer is not None:
+            self._peer.writable()
         self._work_later()
 
     def connection_lost(self, exc: Exception | None) -> None:

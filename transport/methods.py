@@ -10,6 +10,7 @@ from sessiond.actors.registry import RegistryActor
 from sessiond.transport.codec import MAX_FRAME
 from sessiond.transport.gateway_methods import GATEWAY_METHODS
 from sessiond.transport.method import Method, Positional, on_registry, on_session
+from sessiond.transport.watch_methods import WATCH_METHODS
 
 __all__ = ["METHODS"]
 
@@ -124,6 +125,7 @@ METHODS: dict[str, Method[Any]] = {
         is_slow=True,
     ),
     **GATEWAY_METHODS,
+    **WATCH_METHODS,
     "ping": Method(Nothing, lambda registry, _call: registry.ping()),
     "server_info": Method(Nothing, _server_info),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from sessiond.transport.codec import NOTIFICATION, encode
@@ -10,6 +10,7 @@ from sessiond.transport.codec import NOTIFICATION, encode
 if TYPE_CHECKING:
     from sessiond.actors.incarnation import Incarnation
     from sessiond.transport.connection import Connection
+    from sessiond.transport.watch_methods import Watcher
 
 __all__ = ["Peer"]
 
@@ -27,7 +28,10 @@ class Peer:
         self.is_lost = False
         """Whether the connection is; nothing reaches the client any more then."""
         self._connection = connection
+        self.watcher: Watcher | None = None
+        """Who is told what the client watches; None if it never watched anything."""
         self._to_tell: list[Callable[[], object]] = []
+        self._to_wake: list[Callable[[], object]] = []
 
     @property
     def is_writable(self) -> bool:
@@ -42,6 +46,10 @@ class Peer:
     def when_lost(self, tell: Callable[[], object]) -> None:
         """See ``Link``."""
         self._to_tell.append(tell)
+
+    def when_writable(self, wake: Callable[[], object]) -> None:
+        """Have ``wake`` called whenever the client has read on, after ``is_writable`` was false."""
+        self._to_wake.append(wake)
 
     def notify(self, method: str, params: Sequence[object]) -> None:
         """See ``Link``."""
@@ -60,9 +68,16 @@ class Peer:
     def lost(self) -> None:
         """The connection is lost: say so to whoever wants to know."""
         self.is_lost = True
-        to_tell, self._to_tell = self._to_tell, []
-        for tell in to_tell:
+        to_tell, self._to_tell, self._to_wake = self._to_tell, [], []
+        self._call_all(to_tell)
+
+    def writable(self) -> None:
+        """The client has read on: say so to whoever waits for that."""
+        self._call_all(self._to_wake)
+
+    def _call_all(self, functions: Iterable[Callable[[], object]]) -> None:
+        for function in functions:
             try:
-                tell()
+                function()
             except Exception as error:  # noqa: BLE001  (the others are to know too)
                 self._connection.crashed(error)

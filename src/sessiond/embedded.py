@@ -32,7 +32,7 @@ def start(
     """Start a session manager in this process; its registry's ref.
 
     Args:
-        config: what differs from the defaults; only ``sessions``, ``gateways`` and ``limit`` matter here.
+        config: what differs from the defaults; only ``sessions``, ``gateways``, ``watch`` and ``limit`` matter here.
         clock: where the time comes from, by default the machine's clocks.
         session_class: the class of the session actors.
     """
@@ -45,7 +45,9 @@ def start(
 
     config = config or Config()
     clock = clock or SystemClock()
-    context = Context.create(config.sessions, dispatcher, clock, give_up, config.limit, config.gateways)
+    context = Context.create(
+        config.sessions, dispatcher, clock, give_up, config.limit, config.gateways, watching=config.watch
+    )
     registry = cast("RegistryRef", RegistryActor.start(context, session_class))
     registry.ask(ProxyCall(("ping",), (), {}))  # it is at work once it answers
     return registry

@@ -54,7 +54,7 @@ def test_without_sources_everything_is_the_default():
 
 
 def test_every_field_of_the_configuration_is_an_option():
-    sections, tables = {"sessions", "gateways", "limits"}, {"limit"}
+    sections, tables = {"sessions", "gateways", "watch", "limits"}, {"limit"}
     fields = set(Config.__struct_fields__) - sections - tables
     for section in sections:
         fields |= {f"{section}.{name}" for name in getattr(Config(), section).__struct_fields__}

@@ -26,6 +26,7 @@ from sessiond.actors.dispatcher import ThreadDispatcher
 from sessiond.actors.errors import LimitExceeded
 from sessiond.actors.gateway import GatewayActor
 from sessiond.actors.guard import Turn
+from sessiond.actors.herald import HeraldActor
 from sessiond.actors.mailbox import Mailbox
 from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.registration import EVENTS
@@ -140,7 +141,7 @@ def test_what_has_not_happened_yet_is_there_as_zero(context):
     reasons = {label["reason"] for label in samples.labels("sessions_ended_total") if label["type"] == "sip"}
     assert {"normal", "busy", "crashed", "gateway_lost", "idle_timeout", "admin", "other"} <= reasons
     actors = {label["actor"] for label in samples.labels("actor_restarts_total")}
-    service = (RegistryActor, SurveyorActor, ReaperActor, GatewayActor, FrontEnd)
+    service = (RegistryActor, SurveyorActor, HeraldActor, ReaperActor, GatewayActor, FrontEnd)
     assert actors == {"session", *(actor.name for actor in service)}
     assert {label["event"] for label in samples.labels("gateway_events_total")} == set(EVENTS)
     assert {label["outcome"] for label in samples.labels("syncs_total")} == set(OUTCOMES)
@@ -238,15 +239,16 @@ def test_messages_that_wait_are_shown_by_actor(context):
             mailbox.put(Envelope("a message"))
     samples = samples_of(context)
     found = {label["actor"]: samples("mailbox_messages", **label) for label in samples.labels("mailbox_messages")}
-    assert found == {"session": 3, "registry": 2, "surveyor": 0, "reaper": 0, "gateway": 0, "front_end": 0}
+    waiting = {"session": 3, "registry": 2, "surveyor": 0, "herald": 0, "reaper": 0, "gateway": 0, "front_end": 0}
+    assert found == waiting
 
 
 def test_each_actor_of_a_service_has_its_own_count(start):
     manager, _ = start()
     dispatcher = manager.actor_ref.actor_inbox.dispatcher
-    assert set(dispatcher.waiting) == {"registry", "surveyor", "reaper"}
+    assert set(dispatcher.waiting) == {"registry", "surveyor", "herald", "reaper"}
     session = manager.session_ref(manager.create_session(type="sip").get().id).get()
-    assert set(dispatcher.waiting) == {"registry", "surveyor", "reaper", "session"}
+    assert set(dispatcher.waiting) == {"registry", "surveyor", "herald", "reaper", "session"}
     assert session.is_alive()
 
 

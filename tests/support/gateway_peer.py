@@ -48,7 +48,11 @@ class Book:
 
     def register_gateway(self, name: str, options: dict[str, Any]) -> dict[str, Any]:
         self.epoch = options["epoch"]
-        return {"gateway": name, "epoch": self.epoch, "outcome": "registered", "lease": 30.0, "grace": 120.0} | {"sessions": 0, "suspect": 0, "instance": "i"}
+        return {"gateway": name, "epoch": self.epoch, "outcome": "registered", "lease": 30.0, "grace": 120.0} | {
+            "sessions": 0,
+            "suspect": 0,
+            "instance": "i",
+        }
 
     def create_session(self, fields: dict[str, Any]) -> dict[str, Any]:
         id_ = self.add(fields["external_id"], state=fields["state"], epoch=self.epoch)

@@ -191,6 +191,18 @@ METHODS: dict[str, Shape] = {
     "explain_limit": arguments(
         1, text(), optional(fields(value=optional(scalar), limit=whole(1, 500), cursor=optional(text())))
     ),
+    "watch": arguments(
+        0,
+        optional(
+            fields(
+                **{"from": optional(whole(0, 2**63 - 1))},
+                instance=optional(text()),
+                snapshot=one_of(True, False),
+                **filters,
+            )
+        ),
+    ),
+    "unwatch": arguments(1, whole(0, 2**63 - 1)),
     "register_gateway": arguments(
         1,
         name,

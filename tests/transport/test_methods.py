@@ -229,7 +229,7 @@ def test_ping_and_server_info(wire, served):
         "count_sessions", "create_session", "end_session", "explain_limit", "get_session", "get_session_history",
         "heartbeat_gateway", "list_gateways", "list_sessions", "ping", "register_gateway", "server_info",
         "sync_sessions",
-        "touch_session", "update_session", "update_session_metadata", "update_session_state",
+        "touch_session", "unwatch", "update_session", "update_session_metadata", "update_session_state", "watch",
     ]  # fmt: skip
     assert wire.call("server_info")["instance"] == info["instance"]
 

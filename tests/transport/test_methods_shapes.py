@@ -16,6 +16,7 @@ from plain_msgpack import Refused, Unfinished, parse
 from shapes import FIELDS, GROUPS, METHODS, STATES
 
 from sessiond.actors.clock import TurnClock
+from sessiond.actors.results import Watched
 from sessiond.actors.shards import SHARD_MASK
 from sessiond.transport import methods
 from sessiond.transport.codec import NotAFrameError
@@ -31,6 +32,7 @@ class Yes:
     mailbox = SimpleNamespace(is_idle=True)
     sessions = (MappingProxyType({}),) * (SHARD_MASK + 1)
     context = SimpleNamespace(requester=None)
+    herald = SimpleNamespace(watch=lambda *_: Watched(1, 1, "i", False), unwatch=lambda *_: None)
 
     def find(self, target: object) -> Yes:
         return self
@@ -42,6 +44,11 @@ class Yes:
         return lambda *_: "done"
 
 
+def somebody() -> SimpleNamespace:
+    """A client that watches already."""
+    return SimpleNamespace(watcher=SimpleNamespace(watches=set()))
+
+
 def never(*_: object) -> None:
     raise AssertionError("nothing crashes or is pending here")
 
@@ -51,7 +58,7 @@ def outcome(frame: bytes) -> str:
     observed = Observed(methods.METHODS)
     this = Round(TurnClock(ManualClock()), lambda _: None)
     this.begin()
-    responder = Responder(Yes(), observed, this, never, never, object)
+    responder = Responder(Yes(), observed, this, never, never, somebody)
     try:
         responder.answer_all(iter([frame]))
     except NotAFrameError:
@@ -97,6 +104,8 @@ VALID: dict[str, list[list[Any]]] = {
     "list_sessions": [[], [None], [{}], [{"state": ["active", "held"], "caller": None, "fields": list(FIELDS)}]],
     "count_sessions": [[], [None], [{}], [{"by": None, "ended": True, "metadata": {"a": None}}]],
     "explain_limit": [["x"], ["", None], ["x", {}], ["x", {"value": True, "limit": 500, "cursor": None}]],
+    "watch": [[], [None], [{}], [{"from": 0, "instance": "", "snapshot": False, "ended": "any"}], [{"from": None}]],
+    "unwatch": [[0], [2**63 - 1]],
     "register_gateway": [
         ["gw"],
         ["gw", None],

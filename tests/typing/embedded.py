@@ -7,7 +7,7 @@ from typing import Any, assert_type
 import pykka
 
 import sessiond
-from sessiond.actors.results import Count, Created, Ended, Explanation, Page, Updated
+from sessiond.actors.results import Count, Created, Ended, Explanation, Page, Updated, Watched
 
 
 def the_registry() -> None:
@@ -30,6 +30,9 @@ def the_registry() -> None:
     assert_type(manager.list_sessions(type="sip", state=["active", "held"], limit=10).get(), Page)
     assert_type(manager.count_sessions(by="state").get(), Count)
     assert_type(manager.explain_limit("trunks", value="t-3", limit=10).get(), Explanation)
+    assert_type(manager.watch(registry, gateway="g").get(), Watched)
+    assert_type(manager.watch(sessiond.Mirror().apply, since=3, instance="i").get().gap, bool)
+    manager.unwatch(3).get()
     assert_type(manager.ping().get(), str)
     assert_type(manager.server_info().get(), dict[str, Any])
     assert_type(registry.stop(block=True), bool)
