@@ -13,12 +13,13 @@ from sessiond.actors.dispatcher import Dispatcher
 from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnations
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
-from sessiond.actors.settings import Settings
+from sessiond.actors.settings import Commanding, Settings
 from sessiond.actors.supervision import CrashLog, RestartWindow
 from sessiond.actors.tally import Tally
 from sessiond.actors.wheel import Wheel
 
 if TYPE_CHECKING:
+    from sessiond.actors.commander import CommanderActor
     from sessiond.actors.session import SessionActor
 
 __all__ = ["TICK", "Context", "Known"]
@@ -41,6 +42,7 @@ class Context:
     """One service's clock, books and rules. Only actors touch it, each in its own turn."""
 
     settings: Settings
+    commanding: Commanding
     dispatcher: Dispatcher
     clock: TurnClock
     directory: Directory[Known]
@@ -58,6 +60,8 @@ class Context:
     started: Instant
     escalate: Callable[[str], None]
     """What to do when an actor of the service itself (named) cannot be kept running."""
+    commander: CommanderActor | None = None
+    """Who tells gateways what to do; None before it is there."""
     requester: Incarnation | None = None
     """The incarnation whose request is being carried out, None for whoever has not registered as a gateway."""
     author: int = CLIENT
@@ -79,11 +83,18 @@ class Context:
 
     @classmethod
     def create(
-        cls, settings: Settings, dispatcher: Dispatcher, clock: Clock, escalate: Callable[[str], None]
+        cls,
+        settings: Settings,
+        dispatcher: Dispatcher,
+        clock: Clock,
+        escalate: Callable[[str], None],
+        *,
+        commanding: Commanding | None = None,
     ) -> Context:
         """The books of a service that knows no session yet."""
         return cls(
             settings,
+            commanding or Commanding(),
             dispatcher,
             TurnClock(clock),
             Directory(settings.metadata_indexes),

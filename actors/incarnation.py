@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 from sessiond.actors.bitmap import Bitmap
 from sessiond.actors.clock import Instant
@@ -48,6 +48,20 @@ class Link(Protocol):
     def close(self, reason: str) -> None:
         """Close the connection, once what it asked for is answered; ``reason`` is for logs and metrics."""
 
+    def ask(
+        self,
+        method: str,
+        arguments: Mapping[str, object],
+        answered: Callable[[Any, Any], object],
+        lost: Callable[[], object],
+    ) -> Callable[[], None]:
+        """Send a request; what to call once no answer is wanted any more.
+
+        Until then ``answered`` is told the error and the result of the answer, or ``lost`` is called when the
+        connection is lost, and there will be none.
+        """
+        ...
+
 
 class Incarnation:
     """One run of a gateway's processes, told apart from earlier and later ones by its epoch.
@@ -56,13 +70,17 @@ class Incarnation:
     again takes the same time for one session as for 50,000, since none of them is looked at.
     """
 
-    __slots__ = ("author", "epoch", "found", "gateway", "loss", "sessions")
+    __slots__ = ("author", "capabilities", "epoch", "found", "gateway", "links", "loss", "sessions")
 
     def __init__(self, gateway: str, epoch: str | None, author: int, now: Instant) -> None:
         """Hold no session yet; ``author`` is its number in histories."""
         self.gateway = gateway
         self.epoch = epoch
         self.author = author
+        self.links: list[Link] = []
+        """Its connections that are not lost."""
+        self.capabilities: frozenset[str] = frozenset()
+        """What it has said, on any of its connections, that it can be asked to do."""
         self.sessions = Bitmap()
         """The sequence numbers of the live sessions that it holds."""
         self.loss: Deadline | None = None

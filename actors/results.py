@@ -5,10 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from sessiond.actors.record import Session
 
-__all__ = ["Author", "Count", "Created", "Ended", "History", "HistoryEntry", "Page", "Updated"]
+__all__ = [
+    "Author",
+    "Commanded",
+    "Count",
+    "Created",
+    "Ended",
+    "EndedSessions",
+    "Failure",
+    "History",
+    "HistoryEntry",
+    "Page",
+    "Terminated",
+    "Updated",
+]
 
 
 class Created(msgspec.Struct, frozen=True, gc=False):
@@ -36,6 +50,46 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     ended_at: float
     duration: float
     talk_duration: float
+
+
+class Terminated(Ended, frozen=True, gc=False):
+    """The answer to ``terminate_session``."""
+
+    gateway: str
+    """What came of the command: ``done``, ``not_found`` (the gateway had no such call any more) or ``not_asked`` (it
+    takes no commands). Of a session that ended by itself meanwhile also ``failed``, ``timeout`` or ``absent``."""
+
+
+class Commanded(msgspec.Struct, frozen=True):
+    """The answer to any other command."""
+
+    gateway: str
+    """``done``."""
+    result: Any = None
+    """What the gateway answered."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A session that could not be ended."""
+
+    id: str
+    code: str
+    text: str
+
+
+class EndedSessions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer to ``end_sessions``."""
+
+    matched: int
+    """How many sessions matched when it began."""
+    dry_run: bool = False
+    ids: list[str] | UnsetType = UNSET
+    """Of a dry run: the first that would be ended."""
+    ended: int | UnsetType = UNSET
+    """Otherwise: how many have ended."""
+    failed: list[Failure] | UnsetType = UNSET
+    cursor: str | UnsetType | None = UNSET
+    """Asks for the next ones; None if there are none."""
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from msgspec import Meta
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.params import Name, Seconds, ShortName
 
-__all__ = ["Settings"]
+__all__ = ["Commanding", "Settings"]
 
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=10_000_000)]
 Rate: TypeAlias = Annotated[int, Meta(ge=50, le=1_000_000)]
@@ -55,3 +55,30 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def timeouts(self) -> Timeouts:
         """The timeouts of a session that overrides none."""
         return Timeouts(self.setup_timeout, self.idle_timeout, self.max_duration)
+
+
+class Commanding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How gateways are told to do something."""
+
+    timeout: Annotated[
+        float,
+        Meta(gt=0, le=60, description="A gateway that does not answer a command for so long is asked again."),
+    ] = 5.0
+    attempts: Annotated[
+        int, Meta(ge=1, le=10, description="So many times, over its connections in turn, before it is given up.")
+    ] = 3
+    wait: Annotated[
+        float, Meta(ge=0, le=3600, description="A gateway that is gone is given so long to come back to its commands.")
+    ] = 30.0
+    rate: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Calls that end_sessions ends in a second: more at once may be too much for a gateway.",
+        ),
+    ] = 50
+    queue: Annotated[
+        int,
+        Meta(ge=1, le=100_000, description="Commands that wait for one gateway, at some 1 KB each; more are refused."),
+    ] = 10_000

@@ -52,6 +52,8 @@ class Tally:
         self.ring = {kind: Histogram(RING_BOUNDS) for kind in (*self.types, OTHER)}
         self.duration = {kind: Histogram(DURATION_BOUNDS) for kind in (*self.types, OTHER)}
         self.restarts: Counter[str] = Counter()
+        self.commands: Counter[tuple[str, str]] = Counter()
+        """By command and outcome."""
 
     def type_label(self, kind: str) -> str:
         """The label of a session's type."""
@@ -75,6 +77,10 @@ class Tally:
         kind = self.types.get(record.type, OTHER)
         self.ended[kind, self.reasons.get(record.end_reason or "", OTHER)] += 1
         self.duration[kind].observe(duration)
+
+    def count_command(self, command: str, outcome: str) -> None:
+        """A command to a gateway is over."""
+        self.commands[command, outcome] += 1
 
     def count_restart(self, actor: str) -> None:
         """An actor of this kind was restarted after a crash."""

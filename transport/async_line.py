@@ -36,6 +36,8 @@ class _Call(msgspec.Struct, eq=False):
     frame: bytes
     reply: asyncio.Future[Reply]
     deadline: float
+    timer: asyncio.TimerHandle | None = None
+    """Its own, if it may take longer than others."""
 
 
 class _Link(asyncio.BufferedProtocol):
@@ -102,10 +104,12 @@ class AsyncLine:
         now = self.loop.time()
         if self._link is None and self._reconnection.is_given_up(now):
             raise request.unavailable(self._unreachable())
-        call = _Call(request, frame, self.loop.create_future(), now + self._timeout)
+        call = _Call(request, frame, self.loop.create_future(), now + self._timeout + request.patience)
         self._calls[msgid] = call
         self._unsent.append(call)
-        if self._timer is None:
+        if request.patience:
+            call.timer = self.loop.call_at(call.deadline, self._expire_one, msgid)
+        elif self._timer is None:
             self._timer = self.loop.call_at(call.deadline, self._expire)
         self._send_soon()
         return call.reply
@@ -136,6 +140,8 @@ class AsyncLine:
         call = self._calls.pop(reply.msgid, None)
         if call is None:  # it came too late
             return
+        if call.timer is not None:
+            call.timer.cancel()
         if call.request.session is not None:
             self._journal.done(call.request)
         if not call.reply.done():  # else whoever waited has been cancelled
@@ -185,15 +191,19 @@ class AsyncLine:
         self._link.transport.write(b"".join(frames))
 
     def _fail(self, call: _Call, error: SessiondError) -> None:
+        if call.timer is not None:
+            call.timer.cancel()
         self._journal.done(call.request)
         if not call.reply.done():
             call.reply.set_exception(error)
 
     def _expire(self) -> None:
-        """Fail what is overdue. One timer is enough for all: the calls are in the order of their deadlines."""
+        """Fail what is overdue. One timer is enough: calls without one of their own are in order of their deadlines."""
         self._timer = None
         overdue = []
         for msgid, call in self._calls.items():
+            if call.timer is not None:
+                continue
             if call.deadline > self.loop.time() and not call.reply.done():
                 self._timer = self.loop.call_at(call.deadline, self._expire)
                 break
@@ -202,8 +212,17 @@ class AsyncLine:
             call = self._calls.pop(msgid)
             self._fail(call, self._too_late(call.request))
 
+    def _expire_one(self, msgid: int) -> None:
+        call = self._calls.pop(msgid, None)
+        if call is not None:
+            self._fail(call, self._too_late(call.request))
+
     def _too_late(self, request: Request[Any]) -> SessiondError:
-        return request.unavailable(self._unreachable()) if self._link is None else request.timed_out(self._timeout)
+        return (
+            request.unavailable(self._unreachable())
+            if self._link is None
+            else request.timed_out(self._timeout + request.patience)
+        )
 
     async def _connect(self) -> None:
         """Try to connect for as long as somebody waits for it."""

@@ -49,11 +49,11 @@ class Line:
         Raises:
             SessiondError: what the service answered, or ``RequestTimeout`` or ``Unavailable``.
         """
-        waiter = Waiter(request, next(self._ids) & MAX_MSGID, time.monotonic() + self._timeout)
+        waiter = Waiter(request, next(self._ids) & MAX_MSGID, time.monotonic() + self._timeout + request.patience)
         try:
             reply = self._exchange(waiter)
         except TimeoutError:
-            raise request.timed_out(self._timeout) from None
+            raise request.timed_out(self._timeout + request.patience) from None
         finally:
             if request.session is not None:
                 with self._writing:

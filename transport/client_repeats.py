@@ -51,6 +51,8 @@ _HARMLESS = frozenset(
         "server_info",
         "touch_session",
         "end_session",
+        "terminate_session",
+        "request_sync",
     }
 )
 

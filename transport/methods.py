@@ -8,6 +8,7 @@ from sessiond.actors import params as p
 from sessiond.actors.context import Known
 from sessiond.actors.registry import RegistryActor
 from sessiond.transport.codec import MAX_FRAME
+from sessiond.transport.command_methods import COMMAND_METHODS
 from sessiond.transport.method import Method, Positional, on_registry, on_session
 
 __all__ = ["METHODS"]
@@ -111,6 +112,7 @@ METHODS: dict[str, Method[Any]] = {
     "count_sessions": Method(
         CountSessions, on_registry(lambda registry, call: registry.number(call.query or _ALL_COUNTED)), is_slow=True
     ),
+    **COMMAND_METHODS,
     "ping": Method(Nothing, lambda registry, _call: registry.ping()),
     "server_info": Method(Nothing, _server_info),
 }

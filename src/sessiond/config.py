@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from sessiond.actors.settings import Settings
+from sessiond.actors.settings import Commanding, Settings
 from sessiond.transport.settings import Limits
 
 __all__ = ["Address", "Config"]
@@ -36,3 +36,4 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = "auto"
     sessions: Settings = Settings()
     limits: Limits = Limits()
+    commands: Commanding = Commanding()

@@ -59,7 +59,9 @@ class Service:
             OSError: an address cannot be listened on.
         """
         loop = asyncio.get_running_loop()
-        context = Context.create(self._config.sessions, LoopDispatcher(loop), self._clock, self._give_up)
+        context = Context.create(
+            self._config.sessions, LoopDispatcher(loop), self._clock, self._give_up, commanding=self._config.commands
+        )
         self.registry = cast("RegistryRef", RegistryActor.start(context, self._session_class))
         self._front_end_ref = FrontEnd.start(context, self.registry.local(), self._config.limits, loop)
         self._front_end = self._front_end_ref.local()

@@ -16,7 +16,7 @@ from sessiond.actors.dispatcher import ThreadDispatcher
 from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryActor
 from sessiond.actors.session import SessionActor, SessionRef
-from sessiond.actors.settings import Settings
+from sessiond.actors.settings import Commanding, Settings
 
 __all__ = ["ManualTimers", "Service", "send", "service"]
 
@@ -42,15 +42,17 @@ class ManualTimers(ThreadDispatcher):
 class Service:
     """Has the registry's methods, and gives their results instead of futures."""
 
-    def __init__(self, settings: Settings, session_class: type[SessionActor]) -> None:
+    def __init__(self, settings: Settings, session_class: type[SessionActor], commanding: Commanding) -> None:
         self.clock = ManualClock()
         self.dispatcher = ManualTimers()
         self.given_up: list[str] = []
         """The actors that could not be kept running."""
-        self.context = Context.create(settings, self.dispatcher, self.clock, self.given_up.append)
+        self.context = Context.create(
+            settings, self.dispatcher, self.clock, self.given_up.append, commanding=commanding
+        )
         self.registry = RegistryActor.start(self.context, session_class)
         self.ping()  # by then it has started its colleagues
-        self.surveyor, self.reaper = self.registry.local()._colleagues
+        self.surveyor, self.reaper, *_ = self.registry.local()._colleagues
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         return lambda *args, **options: self.registry.ask(ProxyCall((method,), args, options), timeout=PATIENCE)
@@ -87,9 +89,11 @@ def send(ref: ActorRef[Any], method: str, *args: Any, **options: Any) -> Future[
 
 
 @contextlib.contextmanager
-def service(session_class: type[SessionActor] = SessionActor, **settings: Any) -> Iterator[Service]:
+def service(
+    session_class: type[SessionActor] = SessionActor, *, commanding: Commanding | None = None, **settings: Any
+) -> Iterator[Service]:
     """Serve sessions of ``session_class`` with these settings until the block ends."""
-    running = Service(Settings(**settings), session_class)
+    running = Service(Settings(**settings), session_class, commanding or Commanding())
     yield running
     running.registry.stop()
     running.dispatcher.stop()

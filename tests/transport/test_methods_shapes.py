@@ -95,6 +95,15 @@ VALID: dict[str, list[list[Any]]] = {
     "end_session": [["x"], ["x", None], ["x", None, None], ["x", "own reason", {"sip_code": 699, "q850_cause": 127}]],
     "list_sessions": [[], [None], [{}], [{"state": ["active", "held"], "caller": None, "fields": list(FIELDS)}]],
     "count_sessions": [[], [None], [{}], [{"by": None, "ended": True, "metadata": {"a": None}}]],
+    "terminate_session": [
+        ["x"],
+        ["x", None, {"timeout": 60, "wait": 0}],
+        ["x", {"reason": "x"}, {"timeout": 0.1}],
+    ],
+    "modify_session": [["x", {}], ["x", {"hold": True, "codec": None}, {"wait": 3600.0, "timeout": None}]],
+    "warn_session": [["x", "One minute left"], [{"external_id": "x"}, "x" * 4096, None]],
+    "request_sync": [["gw"], ["gw", {}]],
+    "end_sessions": [[], [None], [{"gateway": "gw", "dry_run": False, "most": 0, "limit": 256, "cursor": None}]],
     "ping": [[]],
     "server_info": [[]],
 }
@@ -121,13 +130,15 @@ WORDS = st.sampled_from(
 KEYS = st.sampled_from(
     [
         *FIELDS, "setup_timeout", "idle_timeout", "max_duration", "request_id", "at", "if_version", "created_after",
-        "created_before", "ended", "order", "limit", "cursor", "fields", "by", "no_such_key", "",
+        "created_before", "ended", "order", "limit", "cursor", "fields", "by", "timeout", "wait", "reason", "dry_run",
+        "most", "no_such_key", "",
     ]
 )  # fmt: skip
 GOOD = {
     "type": "sip", "state": "held", "direction": "inbound", "at": 1e9, "answered_at": 1, "if_version": 1, "limit": 500,
     "order": "desc", "ended": "any", "by": "end_reason", "fields": ["id"], "ended_by": "callee", "sip_code": 486,
     "q850_cause": 0, "idle_timeout": 0, "max_duration": 1e9, "metadata": {"a": None}, "created_after": 0,
+    "dry_run": False, "most": 5, "timeout": 1.5, "wait": 0, "reason": "x",
     "external_id": "call", "gateway": "gw", "parent": "p", "group": "g", "suspect": False,
 }  # fmt: skip
 ENTRIES = st.sampled_from(sorted(GOOD.items(), key=repr)) | st.tuples(
