@@ -17,6 +17,7 @@ __all__ = [
     "CreateArguments",
     "EndArguments",
     "EndSessionsArguments",
+    "ExplainArguments",
     "Fields",
     "ListArguments",
     "Target",
@@ -125,6 +126,14 @@ class EndSessionsArguments(FilterArguments, total=False):
 
     dry_run: bool
     most: int | None
+    limit: int
+    cursor: str | None
+
+
+class ExplainArguments(TypedDict, total=False):
+    """The options of ``explain_limit``; see ``params.ExplainOptions``."""
+
+    value: Scalar | None
     limit: int
     cursor: str | None
 

@@ -127,7 +127,7 @@ def refusal(verdict: Verdict) -> SessiondError:
 class Course(Generic[L]):
     """The course of one command over the links of its gateway. Told what happens, it says when that is the end."""
 
-    __slots__ = ("_asked", "_current", "_denied", "_due", "_left", "_losses", "_timeout", "_until")
+    __slots__ = ("_asked", "_current", "_denied", "_due", "_excuse", "_left", "_losses", "_timeout", "_until")
 
     def __init__(self, patience: Patience, now: float) -> None:
         """Begin at ``now``, seconds on the clock of everything here."""
@@ -136,6 +136,8 @@ class Course(Generic[L]):
         self._until = now + patience.wait
         self._due = math.inf
         self._losses = 0
+        self._excuse: Verdict | None = None
+        """Why the gateway did not do it when it was last asked."""
         self._current: L | None = None
         self._asked: list[L] = []
         self._denied: list[L] = []
@@ -169,9 +171,13 @@ class Course(Generic[L]):
         """``link`` has answered the present attempt or an earlier one.
 
         A session that one link does not know may be known by another of ``links``, those that are there: a gateway's
-        processes need not know of each other's calls.
+        processes need not know of each other's calls. A gateway that has too much to do is asked again when the
+        attempt has had its time.
         """
         verdict = meaning(error, result)
+        if verdict.error is not None and verdict.error["code"] == OVERLOADED:
+            self._excuse = Verdict(OVERLOADED, None, verdict.error)
+            return None
         if verdict.outcome == NOT_FOUND:
             self._denied.append(link)
             if self.choose(links) is not None:
@@ -191,7 +197,7 @@ class Course(Generic[L]):
         """The present attempt may have had its time."""
         if self._current is not None and now >= self._due:
             if self._left <= 0:
-                return Verdict(TIMEOUT)
+                return self._excuse or Verdict(TIMEOUT)
             self._current = None
         return None
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from sessiond.actors.clock import Clock, Instant, TurnClock
 from sessiond.actors.directory import Directory
 from sessiond.actors.dispatcher import Dispatcher
 from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnations
+from sessiond.actors.limits import Admission, Limit, indexes
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
 from sessiond.actors.settings import Commanding, Settings
@@ -46,6 +47,7 @@ class Context:
     dispatcher: Dispatcher
     clock: TurnClock
     directory: Directory[Known]
+    admission: Admission
     requests: Requests
     retention: Retention
     wheel: Wheel
@@ -88,16 +90,20 @@ class Context:
         dispatcher: Dispatcher,
         clock: Clock,
         escalate: Callable[[str], None],
+        limits: Iterable[Limit] = (),
         *,
         commanding: Commanding | None = None,
     ) -> Context:
-        """The books of a service that knows no session yet."""
+        """The books of a service that knows no session yet; no two limits have the same name."""
+        limits = tuple(limits)
+        directory: Directory[Known] = Directory(*indexes(settings.metadata_indexes, limits))
         return cls(
             settings,
             commanding or Commanding(),
             dispatcher,
             TurnClock(clock),
-            Directory(settings.metadata_indexes),
+            directory,
+            Admission(limits, directory),
             Requests(),
             Retention(settings.retention, settings.max_retained),
             Wheel(TICK),

@@ -27,6 +27,7 @@ __all__ = [
     "CountQuery",
     "EndOptions",
     "EndQuery",
+    "ExplainOptions",
     "Filters",
     "IfVersion",
     "ListQuery",
@@ -39,6 +40,7 @@ __all__ = [
     "check_metadata",
     "check_sizes",
     "checked",
+    "checked_limit",
     "checked_metadata",
     "checked_name",
     "checked_reason",
@@ -239,6 +241,14 @@ class CommandOptions(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc
     """Seconds to wait for a gateway that is gone."""
 
 
+class ExplainOptions(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Options of ``explain_limit``."""
+
+    value: Value | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 100
+    cursor: Text | None = None
+
+
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -273,6 +283,11 @@ def checked_name(name: object, field: str) -> str:
     text = _convert(name, Name, field)
     check_sizes({field: text})
     return text
+
+
+def checked_limit(name: object) -> str:
+    """The name of a limit, as ``checked``."""
+    return _convert(name, Text, "name")
 
 
 def checked_reason(reason: object) -> str | None:

@@ -15,6 +15,7 @@ from sessiond.actors.arguments import (
     CountArguments,
     CreateArguments,
     EndArguments,
+    ExplainArguments,
     Fields,
     ListArguments,
     Target,
@@ -24,28 +25,32 @@ from sessiond.actors.changes import begun
 from sessiond.actors.counting import Counting
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound
+from sessiond.actors.explaining import Explaining
 from sessiond.actors.guard import perform
 from sessiond.actors.history import begun as begun_history
 from sessiond.actors.history import read
 from sessiond.actors.ids import IdSource
+from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.listing import Listing
 from sessiond.actors.params import (
     Address,
     Changes,
     CountQuery,
     EndOptions,
+    ExplainOptions,
     IfVersion,
     ListQuery,
     NewSession,
     NewState,
     checked,
+    checked_limit,
     checked_metadata,
     checked_reason,
     checked_target,
 )
 from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.requests import RequestKey
-from sessiond.actors.results import Count, Created, Ended, History, Page, Updated
+from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.session import SessionActor, SessionRef
 from sessiond.actors.sharing import SharedValues
@@ -87,6 +92,7 @@ class RegistryActor(AdministratorActor):
         self.sessions: Sequence[Mapping[str | Address, Known]] = context.directory.by_id.parts  # type: ignore[assignment]
         """Every session by its id, for the quickest of looks (see ``Shards``); ``find`` knows addresses and errors."""
         self._most = context.settings.max_sessions
+        self._has_limits = bool(context.admission.limits)
         self._ids = IdSource()
         self._overrides: dict[tuple[float, float, float], Timeouts] = {}
         """One copy of each set of timeouts that sessions lately had instead of the defaults."""
@@ -110,7 +116,7 @@ class RegistryActor(AdministratorActor):
 
         Raises:
             Conflict: the ``request_id`` came before with other parameters.
-            LimitExceeded: as many sessions live as may.
+            LimitExceeded: as many sessions live as may, in all or by one of the configured limits.
         """
         return self.create(checked(fields, NewSession))
 
@@ -173,6 +179,15 @@ class RegistryActor(AdministratorActor):
         """
         return self.number(checked(query, CountQuery))
 
+    def explain_limit(self, name: str, /, **options: Unpack[ExplainArguments]) -> Explanation:
+        """How near the limit of that name is, and the live sessions behind it; see ``params.ExplainOptions``.
+
+        Raises:
+            NotFound: no limit has that name.
+            InvalidRequest: the limit is about each value on its own and no ``value`` is given.
+        """
+        return self.explain(checked_limit(name), checked(options, ExplainOptions))
+
     def ping(self) -> str:
         """``"pong"``."""
         return "pong"
@@ -214,7 +229,10 @@ class RegistryActor(AdministratorActor):
             record = context.directory.by_id[known].record
             return Created(record.id, record.version, record.state, False)
         if len(context.directory) >= self._most and context.directory.live_count >= self._most:
-            raise LimitExceeded("As many sessions live as may", limit="max_sessions", maximum=self._most)
+            context.tally.count_refused(MAX_SESSIONS)
+            raise LimitExceeded("As many sessions live as may", limit=MAX_SESSIONS, maximum=self._most)
+        if self._has_limits:
+            self._admit(new)
         return self._start(new)
 
     def find(self, target: str | Address) -> Known:
@@ -251,11 +269,23 @@ class RegistryActor(AdministratorActor):
         """``count_sessions`` with a checked query."""
         return self._work(Counting(query, self._context.directory))
 
+    def explain(self, name: str, options: ExplainOptions) -> Explanation:
+        """``explain_limit`` with checked arguments."""
+        context = self._context
+        return self._work(Explaining(name, options, context.admission, context.directory, _view, context.instance))
+
     def work(self, begin: Callable[[Context], Work[R]]) -> R:
         """What comes of the work that ``begin`` begins on the books, done in steps."""
         return self._work(begin(self._context))
 
     # Inside
+
+    def _admit(self, new: NewSession) -> None:
+        context = self._context
+        refusal = context.admission.admit(new, context.clock.read().monotonic)
+        if refusal is not None:
+            context.tally.count_refused(refusal.limit.name)
+            raise refusal.error
 
     def _start(self, new: NewSession) -> Created:
         context = self._context
@@ -344,6 +374,7 @@ class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
     end_sessions = proxy_method(RegistryActor.end_sessions)
     list_sessions = proxy_method(RegistryActor.list_sessions)
     count_sessions = proxy_method(RegistryActor.count_sessions)
+    explain_limit = proxy_method(RegistryActor.explain_limit)
     ping = proxy_method(RegistryActor.ping)
     server_info = proxy_method(RegistryActor.server_info)
     session_ref = proxy_method(RegistryActor.session_ref)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from sessiond.actors.record import Session
+from sessiond.actors.record import Scalar, Session
 
 __all__ = [
     "Author",
@@ -16,6 +16,7 @@ __all__ = [
     "Created",
     "Ended",
     "EndedSessions",
+    "Explanation",
     "Failure",
     "History",
     "HistoryEntry",
@@ -107,6 +108,24 @@ class Count(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int
     groups: dict[str, int] | None = None
     """Sessions per value of ``by``; the absent value's key is ``""``."""
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """The answer to ``explain_limit``."""
+
+    limit: str
+    by: str
+    value: Scalar
+    current: int
+    """Sessions with that value that live, when this was answered."""
+    maximum: int | None
+    """As many may; None if the limit is one per second only."""
+    per_second: float | None
+    """As many may be created; None if the limit is one at a time only."""
+    sessions: list[Session]
+    """One page of those that live, oldest first."""
+    cursor: str | None
+    """Asks for the next page; None on the last one."""
 
 
 class Author(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):

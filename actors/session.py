@@ -219,7 +219,7 @@ class SessionActor(GuardedActor):
         if new is not old:
             self.record = new
             self.timeline = noted(self.timeline, METADATA, self._context.author, now.wall, named(metadata))
-            if self._context.settings.metadata_indexes:
+            if self._context.directory.metadata:
                 self._context.directory.changed(self.seq, old, new)
         return Updated(new.version)
 

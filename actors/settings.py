@@ -10,7 +10,7 @@ from msgspec import Meta
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.params import Name, Seconds, ShortName
 
-__all__ = ["Commanding", "Settings"]
+__all__ = ["Commanding", "Count", "Settings"]
 
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=10_000_000)]
 Rate: TypeAlias = Annotated[int, Meta(ge=50, le=1_000_000)]

@@ -51,6 +51,7 @@ class Tally:
         self.ended: Counter[tuple[str, str]] = Counter()
         self.ring = {kind: Histogram(RING_BOUNDS) for kind in (*self.types, OTHER)}
         self.duration = {kind: Histogram(DURATION_BOUNDS) for kind in (*self.types, OTHER)}
+        self.refused: Counter[str] = Counter()
         self.restarts: Counter[str] = Counter()
         self.commands: Counter[tuple[str, str]] = Counter()
         """By command and outcome."""
@@ -81,6 +82,10 @@ class Tally:
     def count_command(self, command: str, outcome: str) -> None:
         """A command to a gateway is over."""
         self.commands[command, outcome] += 1
+
+    def count_refused(self, limit: str) -> None:
+        """A session was not created because of the limit of that name."""
+        self.refused[limit] += 1
 
     def count_restart(self, actor: str) -> None:
         """An actor of this kind was restarted after a crash."""

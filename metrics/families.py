@@ -13,6 +13,7 @@ from prometheus_client.utils import floatToGoString
 from sessiond._version import __version__
 from sessiond.actors.commanding import COMMANDS, OUTCOMES
 from sessiond.actors.context import Context
+from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.tally import DURATION_BOUNDS, OTHER, RING_BOUNDS, Histogram
 
 __all__ = ["FrontEndTallies", "Live", "LoopTallies", "MethodTally", "families", "types"]
@@ -102,7 +103,8 @@ def families(
         bounds: the upper bounds, in seconds, of the buckets in these tallies.
         loop: the tallies of its event loop, if it is watched.
     """
-    found = [*_sessions(context, live), *_histories(context), *_commands(context), *_internals(context)]
+    found = [*_sessions(context, live), *_histories(context), *_limits(context), *_commands(context)]
+    found += _internals(context)
     if front_end is not None:
         found += (*_requests(front_end, bounds), *_connections(front_end))
     if loop is not None:
@@ -151,6 +153,25 @@ def _commands(context: Context) -> Iterable[Metric]:
     yield _filled(commands, dict.fromkeys(itertools.product(COMMANDS, OUTCOMES), 0) | dict(context.tally.commands))
     waiting = 0 if context.commander is None else len(context.commander.lanes)
     yield GaugeMetricFamily("sessiond_commands_waiting", "Commands to gateways that are not over.", waiting)
+
+
+def _limits(context: Context) -> Iterable[Metric]:
+    admission = context.admission
+    refusals = CounterMetricFamily(
+        "sessiond_limit_refusals", "Sessions that were not created, by the limit that was reached.", labels=("limit",)
+    )
+    none = dict.fromkeys((MAX_SESSIONS, *admission.limits), 0)
+    yield _filled(refusals, _by_label(none | dict(context.tally.refused)))
+    sessions = GaugeMetricFamily(
+        "sessiond_limit_sessions", "Live sessions that a limit with a value of its own counts.", labels=("limit",)
+    )
+    maxima = GaugeMetricFamily("sessiond_limit_maximum", "As many as may live by that limit.", labels=("limit",))
+    for name, limit in admission.limits.items():
+        if limit.value is not None and limit.concurrent is not None:
+            sessions.add_metric((name,), admission.current(limit, limit.value))
+            maxima.add_metric((name,), limit.concurrent)
+    yield sessions
+    yield maxima
 
 
 def _internals(context: Context) -> Iterable[Metric]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
@@ -13,22 +13,54 @@ from sessiond.actors.arguments import (
     CreateArguments,
     EndArguments,
     EndSessionsArguments,
+    ExplainArguments,
     Fields,
     ListArguments,
     Target,
     UpdateArguments,
     WalkArguments,
 )
-from sessiond.actors.errors import Unavailable
+from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Commanded, Count, Created, Ended, EndedSessions, History, Terminated, Updated
+from sessiond.actors.results import (
+    Commanded,
+    Count,
+    Created,
+    Ended,
+    EndedSessions,
+    Explanation,
+    History,
+    Terminated,
+    Updated,
+)
 from sessiond.transport import client_requests as requests
-from sessiond.transport.async_line import AsyncLine
+from sessiond.transport.async_commands import Handler
+from sessiond.transport.async_line import AsyncLine, Listener
+from sessiond.transport.client_replies import Reply
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
+from sessiond.transport.registration import Registration
 
 __all__ = ["AsyncClient"]
 
 R = TypeVar("R")
+
+
+def _started(line: AsyncLine, request: Request[Any]) -> asyncio.Future[Reply]:
+    try:
+        return line.start(request)
+    except SessiondError as error:
+        failed: asyncio.Future[Reply] = line.loop.create_future()
+        failed.set_exception(error)
+        return failed
+
+
+def _outcome(request: Request[Any], reply: Reply | BaseException) -> Any:
+    try:
+        if isinstance(reply, BaseException):
+            raise reply
+        return request.read(reply)
+    except SessiondError as error:
+        return error
 
 
 class AsyncClient:
@@ -38,8 +70,25 @@ class AsyncClient:
     loop is sent together. On another event loop, as after a fork, it connects anew.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 7600, *, timeout: float = 5.0) -> None:
-        """See ``Client``."""
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 7600,
+        *,
+        timeout: float = 5.0,
+        gateway: Registration | None = None,
+        commands: Mapping[str, Handler] | None = None,
+    ) -> None:
+        """See ``Client``.
+
+        ``commands`` carry out what the service asks of a gateway that registers with the capability ``"commands"``:
+        each is called with a map of arguments, and what it returns or raises is the answer.
+        """
+        self.gateway = gateway
+        """As which gateway it speaks, if as any."""
+        self.listeners: list[Listener] = []
+        """Who is told what happens on its connections. For what is built on a client."""
+        self._commands = commands or {}
         self._address = (host, port)
         self._timeout = timeout
         self._line: AsyncLine | None = None
@@ -148,6 +197,10 @@ class AsyncClient:
         """See ``Client.count_sessions``."""
         return await self._perform(requests.count_sessions(query))
 
+    async def explain_limit(self, name: str, /, **options: Unpack[ExplainArguments]) -> Explanation:
+        """See ``Client.explain_limit``."""
+        return await self._perform(requests.explain_limit(name, options))
+
     async def ping(self) -> str:
         """See ``Client.ping``."""
         return await self._perform(requests.ping())
@@ -160,12 +213,26 @@ class AsyncClient:
         """See ``Client.call``."""
         return await self._perform(requests.call(method, params))
 
+    async def perform_all(self, requests: Sequence[Request[Any]]) -> list[Any]:
+        """The results of requests that are sent together; in place of one that failed its error.
+
+        For what is built on a client: the requests are made by ``client_requests``. All of them are on their way
+        before anything else is done.
+        """
+        line = self._own_line()
+        replies = await asyncio.gather(*[_started(line, request) for request in requests], return_exceptions=True)
+        return [_outcome(request, reply) for request, reply in zip(requests, replies, strict=True)]
+
     # Inside
 
     async def _perform(self, request: Request[R]) -> R:
+        return request.read(await self._own_line().start(request))
+
+    def _own_line(self) -> AsyncLine:
+        """The line of this event loop."""
         if self._is_closed:
             raise Unavailable("The client is closed")
         line = self._line
         if line is None or line.loop is not asyncio.get_running_loop():
-            line = self._line = AsyncLine(*self._address, self._timeout)
-        return request.read(await line.start(request))
+            line = self._line = AsyncLine(*self._address, self._timeout, self.gateway, self._commands, self.listeners)
+        return line

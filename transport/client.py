@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
@@ -13,18 +13,30 @@ from sessiond.actors.arguments import (
     CreateArguments,
     EndArguments,
     EndSessionsArguments,
+    ExplainArguments,
     Fields,
     ListArguments,
     Target,
     UpdateArguments,
     WalkArguments,
 )
-from sessiond.actors.errors import Unavailable
+from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Commanded, Count, Created, Ended, EndedSessions, History, Terminated, Updated
+from sessiond.actors.results import (
+    Commanded,
+    Count,
+    Created,
+    Ended,
+    EndedSessions,
+    Explanation,
+    History,
+    Terminated,
+    Updated,
+)
 from sessiond.transport import client_requests as requests
 from sessiond.transport.client_line import Line
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
+from sessiond.transport.registration import COMMANDS, Registration
 
 __all__ = ["Client"]
 
@@ -43,23 +55,43 @@ class Client:
     request whose connection was lost is sent again if that is safe, which is not so for one with ``if_version`` and
     for an update after which another one was sent for the same session: these raise ``Unavailable``, with
     ``details["outcome"] == "unknown"``. Once the service has been away for ``timeout`` requests no longer wait for
-    it, but fail at once until it is back.
+    it, but fail at once until it is back. Likewise while it takes requests and does not answer them: after two timeouts
+    in a row requests raise ``Unavailable`` at once, with ``details["circuit"] == "open"``, but for one now and then
+    that looks whether it answers again.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 7600, *, timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 7600,
+        *,
+        timeout: float = 5.0,
+        gateway: Registration | None = None,
+    ) -> None:
         """Speak to the service on ``host`` and ``port``.
 
-        A request takes ``timeout`` seconds at most, repeats and the time to connect included.
+        A request takes ``timeout`` seconds at most, repeats and the time to connect included. Each connection is
+        registered as the ``gateway``'s first; if the service refuses that, requests raise why. A client has no thread
+        of its own, so its requests are the only sign of life that it gives; see ``Gateway``.
+
+        Raises:
+            ValueError: ``gateway`` claims that commands can be sent on this client's connection.
         """
+        if gateway is not None and COMMANDS in gateway.capabilities:
+            raise ValueError("A Client does not listen, so it cannot carry out commands: use Gateway")
+        self.gateway = gateway
+        """As which gateway it speaks, if as any."""
         self._address = (host, port)
         self._timeout = timeout
-        self._line = Line(host, port, timeout)
+        self._line = Line(host, port, timeout, gateway)
         self._is_closed = False
 
     def close(self) -> None:
         """Close the connection. Requests under way and later ones raise ``Unavailable``."""
-        self._is_closed = True
-        self._own_line().close()
+        if not self._is_closed:
+            line = self._own_line()
+            self._is_closed = True
+            line.close()
 
     def __enter__(self) -> Self:
         return self
@@ -76,7 +108,7 @@ class Client:
 
         Raises:
             Conflict: the ``request_id`` came before with other parameters.
-            LimitExceeded: as many sessions live as may.
+            LimitExceeded: as many sessions live as may, in all or by one of the configured limits.
         """
         return self._perform(requests.create_session(fields))
 
@@ -201,6 +233,16 @@ class Client:
         """
         return self._perform(requests.count_sessions(query))
 
+    def explain_limit(self, name: str, /, **options: Unpack[ExplainArguments]) -> Explanation:
+        """How near the limit of that name is, and the live sessions behind it, a page of them.
+
+        ``value`` says which of the values is meant, of a limit that is about each on its own.
+
+        Raises:
+            NotFound: no limit has that name.
+        """
+        return self._perform(requests.explain_limit(name, options))
+
     def ping(self) -> str:
         """``"pong"``."""
         return self._perform(requests.ping())
@@ -213,21 +255,31 @@ class Client:
         """Any method by its name, with its parameters on the wire; the result as plain data."""
         return self._perform(requests.call(method, params))
 
+    def perform_all(self, requests: Sequence[Request[Any]]) -> list[Any]:
+        """The results of requests that are sent together; in place of one that failed its error.
+
+        For what is built on a client: the requests are made by ``client_requests``.
+        """
+        try:
+            return self._own_line().perform_all(requests)
+        except SessiondError as error:
+            return [error] * len(requests)
+
     # Inside
 
     def _perform(self, request: Request[R]) -> R:
-        if self._is_closed:
-            raise Unavailable("The client is closed")
         return self._own_line().perform(request)
 
     def _own_line(self) -> Line:
-        """This process's line.
+        """This process's line; raises ``Unavailable`` once the client is closed.
 
         One that was inherited is not used: its connection is the parent's, and its locks may be held for ever by
         threads that exist there only. Two threads that get here at once make two lines, of which one is used once.
         """
+        if self._is_closed:
+            raise Unavailable("The client is closed")
         line = self._line
         if line.pid != os.getpid():
             line.abandon()
-            line = self._line = Line(*self._address, self._timeout)
+            line = self._line = Line(*self._address, self._timeout, self.gateway)
         return line

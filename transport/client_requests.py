@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -14,6 +15,7 @@ from sessiond.actors.arguments import (
     CreateArguments,
     EndArguments,
     EndSessionsArguments,
+    ExplainArguments,
     Fields,
     ListArguments,
     Target,
@@ -28,6 +30,7 @@ from sessiond.actors.results import (
     Created,
     Ended,
     EndedSessions,
+    Explanation,
     History,
     Page,
     Terminated,
@@ -91,6 +94,12 @@ class Request(Generic[R]):
         self.is_sent = False
         """Whether the service may have received it whole."""
         self._decode = decode
+
+    def renewed(self) -> Request[R]:
+        """The same request, never sent before."""
+        request: Request[R] = copy.copy(self)
+        request.number, request.is_sent = None, False
+        return request
 
     @property
     def repeat(self) -> Repeat:
@@ -192,6 +201,7 @@ _count = _decoder(Count)
 _terminated = _decoder(Terminated)
 _commanded = _decoder(Commanded)
 _ended_sessions = _decoder(EndedSessions)
+_explanation = _decoder(Explanation)
 _text = _decoder(str)
 _map = _decoder(dict[str, Any])
 
@@ -293,6 +303,22 @@ def list_sessions(fields: Fields | None, query: ListArguments) -> Request[Sessio
 
 def count_sessions(query: CountArguments) -> Request[Count]:
     return Request("count_sessions", (query,), _count)
+
+
+def register_gateway(name: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
+    return Request("register_gateway", (name, options), _map)
+
+
+def heartbeat_gateway(name: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
+    return Request("heartbeat_gateway", (name, options), _map)
+
+
+def sync_sessions(gateway: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
+    return Request("sync_sessions", (gateway, options), _map)
+
+
+def explain_limit(name: str, options: ExplainArguments) -> Request[Explanation]:
+    return Request("explain_limit", (name, options) if options else (name,), _explanation)
 
 
 def ping() -> Request[str]:

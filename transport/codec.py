@@ -37,6 +37,7 @@ __all__ = [
     "decode",
     "decode_call",
     "decode_calls",
+    "decode_notification",
     "encode",
     "encode_call",
     "encode_error",
@@ -112,14 +113,14 @@ decode_call = msgspec.msgpack.Decoder(Call).decode
 """The fast way, for what is exactly one request; raises anything for whatever is not. See ``decode``."""
 _decode_array_of_calls = msgspec.msgpack.Decoder(list[Call]).decode
 _CALL_BEGINS = b"\x94\x00"
-_decode_notification = msgspec.msgpack.Decoder(Notification).decode
+decode_notification = msgspec.msgpack.Decoder(Notification).decode
 _decode_binary_call = msgspec.msgpack.Decoder(_BinaryCall).decode
 _decode_binary_notification = msgspec.msgpack.Decoder(_BinaryNotification).decode
 encode = msgspec.msgpack.Encoder().encode
 
 _ATTEMPTS: tuple[Callable[[bytes], Call | Notification], ...] = (
     decode_call,
-    _decode_notification,
+    decode_notification,
     lambda frame: _decode_binary_call(frame).as_text(),
     lambda frame: _decode_binary_notification(frame).as_text(),
 )

@@ -60,6 +60,11 @@ class CountSessions(Positional, frozen=True):
     query: p.CountQuery | None = None
 
 
+class ExplainLimit(Positional, frozen=True):
+    name: p.Text
+    options: p.ExplainOptions | None = None
+
+
 def _version(options: p.IfVersion | None) -> int | None:
     return None if options is None else options.if_version
 
@@ -96,6 +101,7 @@ def _server_info(registry: RegistryActor, _call: Nothing) -> object:
 
 _ALL_LISTED = p.ListQuery()
 _ALL_COUNTED = p.CountQuery()
+_EXPLAINED = p.ExplainOptions()
 
 METHODS: dict[str, Method[Any]] = {
     "create_session": Method(CreateSession, on_registry(lambda registry, call: registry.create(call.fields))),
@@ -111,6 +117,11 @@ METHODS: dict[str, Method[Any]] = {
     ),
     "count_sessions": Method(
         CountSessions, on_registry(lambda registry, call: registry.number(call.query or _ALL_COUNTED)), is_slow=True
+    ),
+    "explain_limit": Method(
+        ExplainLimit,
+        on_registry(lambda registry, call: registry.explain(call.name, call.options or _EXPLAINED)),
+        is_slow=True,
     ),
     **COMMAND_METHODS,
     "ping": Method(Nothing, lambda registry, _call: registry.ping()),

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 from sessiond import logs
 from sessiond._version import __version__
 from sessiond.actors.errors import SessiondError, Unavailable
-from sessiond.actors.settings import Settings
+from sessiond.actors.settings import Commanding, Settings
 from sessiond.bench.command import bench
 from sessiond.bench.command import exit_code as bench_exit_code
 from sessiond.bench.dialect import MAX_PIPELINE
@@ -279,6 +279,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         None: parser.add_argument,
         "sessions": parser.add_argument_group("sessions", Settings.__doc__).add_argument,
         "limits": parser.add_argument_group("limits", Limits.__doc__).add_argument,
+        "commands": parser.add_argument_group("commands", Commanding.__doc__).add_argument,
     }
     for option in OPTIONS:
         _add_option(adders[option.section], option)

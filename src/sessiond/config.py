@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from sessiond.actors.limits import Limit
 from sessiond.actors.settings import Commanding, Settings
 from sessiond.transport.settings import Limits
 
@@ -19,7 +20,7 @@ Address: TypeAlias = Annotated[str, Meta(pattern=rf"\A{HOST}:{PORT}\Z")]
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole configuration. What a program embeds uses ``sessions`` only."""
+    """A whole configuration. What a program embeds uses ``sessions`` and ``limit`` only."""
 
     listen: Annotated[Address, Meta(description="Where gateways connect; port 0 picks a free one.")] = "127.0.0.1:7600"
     metrics: Annotated[
@@ -37,3 +38,16 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     sessions: Settings = Settings()
     limits: Limits = Limits()
     commands: Commanding = Commanding()
+    limit: tuple[Limit, ...] = ()
+    """Limits on sessions. No options: each is a table ``[[limit]]`` of the file, see ``limit_tables``."""
+
+    def __post_init__(self) -> None:
+        """Refuse two limits of one name.
+
+        Raises:
+            ValueError: there are.
+        """
+        names = [limit.name for limit in self.limit]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"limit {name}: there are several of that name")

@@ -32,7 +32,7 @@ def start(
     """Start a session manager in this process; its registry's ref.
 
     Args:
-        config: what differs from the defaults; only ``sessions`` and ``commands`` matter here.
+        config: what differs from the defaults; only ``sessions``, ``limit`` and ``commands`` matter here.
         clock: where the time comes from, by default the machine's clocks.
         session_class: the class of the session actors.
     """
@@ -43,8 +43,10 @@ def start(
         registry.stop(block=False)
         dispatcher.stop()
 
-    config = config or Config()
-    context = Context.create(config.sessions, dispatcher, clock or SystemClock(), give_up, commanding=config.commands)
+    given = config or Config()
+    context = Context.create(
+        given.sessions, dispatcher, clock or SystemClock(), give_up, given.limit, commanding=given.commands
+    )
     registry = cast("RegistryRef", RegistryActor.start(context, session_class))
     registry.ask(ProxyCall(("ping",), (), {}))  # it is at work once it answers
     return registry

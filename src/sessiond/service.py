@@ -59,8 +59,14 @@ class Service:
             OSError: an address cannot be listened on.
         """
         loop = asyncio.get_running_loop()
+        config = self._config
         context = Context.create(
-            self._config.sessions, LoopDispatcher(loop), self._clock, self._give_up, commanding=self._config.commands
+            config.sessions,
+            LoopDispatcher(loop),
+            self._clock,
+            self._give_up,
+            config.limit,
+            commanding=config.commands,
         )
         self.registry = cast("RegistryRef", RegistryActor.start(context, self._session_class))
         self._front_end_ref = FrontEnd.start(context, self.registry.local(), self._config.limits, loop)

@@ -163,6 +163,17 @@ def test_other_errors_are_final(course):
     assert course.answered("a", "busy", None, "ab").outcome == FAILED
 
 
+def test_a_gateway_that_has_too_much_to_do_is_asked_again_later(course):
+    busy = [0, "32 are being carried out", {"code": "overloaded"}]
+    for now in (100.0, 105.0, 110.0):
+        ask(course, "a", now)
+        assert course.answered("a", busy, None, "a") is None
+        assert course.is_asked
+        assert course.look(now + 4.9) is None
+        verdict = course.look(now + 5)
+    assert (verdict.outcome, verdict.error["text"]) == (OVERLOADED, "32 are being carried out")
+
+
 @pytest.mark.parametrize("outcome", [ABSENT, OVERLOADED])
 def test_what_cannot_begin_waits_so_long_and_no_longer(course, outcome):
     assert course.due == 130.0

@@ -10,6 +10,8 @@ import urllib.request
 import pytest
 from pages import ROOT, blocks, code, page, section, table
 
+from sessiond.actors.limits import MAX_BUCKETS
+from sessiond.limit_tables import LIMIT_OPTIONS
 from sessiond.options import OPTIONS
 from sessiond.sources import load
 
@@ -18,6 +20,11 @@ ALERTS = page("docs/alerts.yml")
 
 
 # Configuration
+
+
+@pytest.fixture
+def configuration():
+    return blocks(section(OPERATIONS, "### Limits on sessions"), "toml")[0]
 
 
 def test_the_table_of_options_has_them_all():
@@ -31,10 +38,26 @@ def test_the_table_of_options_has_them_all():
 
 @pytest.mark.parametrize("name", ["README.md", "docs/operations.md"])
 def test_the_example_of_a_file_is_accepted(name, tmp_path):
-    (example,) = blocks(page(name), "toml")
     path = tmp_path / "sessiond.toml"
-    path.write_text(example)
-    assert load(path, {}, {}).listen == "127.0.0.1:7600"
+    for example in blocks(page(name), "toml"):
+        path.write_text(example)
+        assert load(path, {}, {}).listen == "127.0.0.1:7600"
+
+
+def test_the_table_of_what_a_limit_has_is_whole():
+    """If it is not: replace it by what this test expects."""
+    expected = [[f"`{option.name}`", option.expected, option.description] for option in LIMIT_OPTIONS]
+    text = section(OPERATIONS, "### Limits on sessions")
+    assert table(text, "in a limit") == expected
+    assert f"latest {MAX_BUCKETS:,} values" in text
+
+
+def test_the_question_about_a_limit_is_answered(service):
+    (ask,) = blocks(section(OPERATIONS, "### Limits on sessions"), "sh")
+    create = """sessiond call create_session '{"type": "sip", "metadata": {"account": "acc-7"}}'\n"""
+    *_, said = service.shell(create * 2 + ask).splitlines()
+    explained = json.loads(said)
+    assert (explained["current"], explained["maximum"], len(explained["sessions"])) == (2, 5, 2)
 
 
 # Metrics and alerts

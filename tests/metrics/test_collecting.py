@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import threading
@@ -18,13 +19,14 @@ from pykka._envelope import Envelope
 from pykka.messages import ProxyCall
 
 import sessiond
-from sessiond import Config, Settings
+from sessiond import Config, Limit, Settings
 from sessiond.actors.clock import SystemClock
 from sessiond.actors.commander import CommanderActor
 from sessiond.actors.commanding import COMMANDS, OUTCOMES
 from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import ThreadDispatcher
 from sessiond.actors.ender import EnderActor
+from sessiond.actors.errors import LimitExceeded
 from sessiond.actors.guard import Turn
 from sessiond.actors.mailbox import Mailbox
 from sessiond.actors.reaper import ReaperActor
@@ -75,8 +77,8 @@ def start(clock):
     """Starts session managers inside the test; a proxy of each and what collects from it."""
     started = []
 
-    def start(**settings):
-        registry = sessiond.start(Config(sessions=Settings(**settings)), clock=clock)
+    def start(*limits, **settings):
+        registry = sessiond.start(Config(sessions=Settings(**settings), limit=limits), clock=clock)
         started.append(registry)
         return registry.proxy(), sessiond.collector(registry)
 
@@ -173,6 +175,26 @@ def test_the_gauge_is_what_lives(lives):
     found = {(label["type"], label["state"]): samples("sessions", **label) for label in samples.labels("sessions")}
     assert Counter(found) == expected
     assert samples("sessions_retained") == len(lives) - expected.total()
+
+
+def test_limits_show_how_near_they_are_and_whom_they_refused(start):
+    """By name. How many sessions each of a million callers has is no metric."""
+    manager, lives = start(
+        Limit(name="fax", by="type", value="fax", concurrent=1),
+        Limit(name="callers", by="caller", concurrent=1),
+        Limit(name="rate", by="type", value="sip", per_second=100),
+        max_sessions=3,
+    )
+    names = ["max_sessions", "fax", "callers", "rate"]
+    assert [Samples(lives.collect())("limit_refusals_total", limit=name) for name in names] == [0, 0, 0, 0]
+    several = [("fax", "a"), ("fax", "b"), ("sip", "a"), ("sip", "c"), ("sip", "c"), ("x", "d"), ("x", "e")]
+    for kind, caller in several:
+        with contextlib.suppress(LimitExceeded):
+            manager.create_session(type=kind, caller=caller).get()
+    samples = Samples(lives.collect())
+    assert [samples("limit_refusals_total", limit=name) for name in names] == [1, 1, 2, 0]
+    assert samples.labels("limit_sessions") == samples.labels("limit_maximum") == [{"limit": "fax"}]
+    assert samples("limit_sessions", limit="fax") == samples("limit_maximum", limit="fax") == 1
 
 
 def test_restarts_and_the_backlog_are_shown(context):

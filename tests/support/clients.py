@@ -12,7 +12,7 @@ from typing import Any
 from sessiond import AsyncClient, Client
 from sessiond.transport.async_line import AsyncLine
 
-__all__ = ["CLIENTS", "PATIENCE", "SOON", "asynchronous", "await_loss", "hurry", "line_of", "relax"]
+__all__ = ["CLIENTS", "PATIENCE", "SOON", "asynchronous", "await_loss", "hurry", "line_of", "relax", "set_timeout"]
 
 PATIENCE = 20
 """Seconds after which a test that waits has failed. No test that passes waits for so long."""
@@ -80,12 +80,12 @@ CLIENTS = {"blocking": _client, "asyncio": _blocking_async_client}
 
 def hurry(client: Client | _Blocking) -> None:
     """From now on requests of ``client``, which is connected, time out soon."""
-    _set_timeout(client, SOON)
+    set_timeout(client, SOON)
 
 
 def relax(client: Client | _Blocking) -> None:
     """From now on requests of ``client``, which is connected, have time."""
-    _set_timeout(client, PATIENCE)
+    set_timeout(client, PATIENCE)
 
 
 def await_loss(client: Client | _Blocking) -> None:
@@ -102,7 +102,8 @@ def line_of(client: Client | _Blocking) -> Any:
     return (client if isinstance(client, Client) else client._client)._line
 
 
-def _set_timeout(client: Client | _Blocking, seconds: float) -> None:
+def set_timeout(client: Client | _Blocking, seconds: float) -> None:
+    """From now on requests of ``client``, which is connected, have so much time."""
     line = line_of(client)
     line._timeout = seconds
     if isinstance(client, _Blocking):

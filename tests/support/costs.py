@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 import msgpack
 from still_service import StillService, fields, still_service
 
+from sessiond.actors.limits import Limit
+
 __all__ = ["BUDGETS", "VERSION", "Cost", "Meter", "bytes_kept", "bytes_per_session", "costs_of_requests", "written"]
 
 BUDGETS = Path(__file__).parents[1] / "regression" / "budgets.json"
@@ -111,7 +113,20 @@ def costs_of_requests() -> dict[str, Cost]:
         costs["server_info"] = _cost(service, lambda _: ("server_info",))
         count("end_session", "end_session", "normal")
         costs["get_session of an ended one"] = _cost(service, lambda number: ("get_session", ids[number]))
-    return costs
+    return costs | _costs_within_limits()
+
+
+def _costs_within_limits() -> dict[str, Cost]:
+    """What limits add: one on a trunk among a hundred, by number and rate, and one on every caller."""
+    trunks = [
+        Limit(name=f"trunk {n}", by="metadata.trunk", value=f"trunk-eu-{n}", concurrent=1000, per_second=1000)
+        for n in range(100)
+    ]
+    with still_service((*trunks, Limit(name="callers", by="caller", concurrent=2))) as service:
+        return {
+            "create_session within two limits": _cost(service, lambda number: ("create_session", fields(number))),
+            "explain_limit, a page of 10": _cost(service, lambda _: ("explain_limit", "trunk 3", {"limit": 10})),
+        }
 
 
 def _cost(service: StillService, request: Callable[[int], tuple[Any, ...]], together: int = 1) -> Cost:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from manual_clock import ManualClock
@@ -13,6 +13,7 @@ from runtimes import PATIENCE, settle
 
 from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import ThreadDispatcher
+from sessiond.actors.limits import Limit
 from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryActor
 from sessiond.actors.session import SessionActor, SessionRef
@@ -42,13 +43,19 @@ class ManualTimers(ThreadDispatcher):
 class Service:
     """Has the registry's methods, and gives their results instead of futures."""
 
-    def __init__(self, settings: Settings, session_class: type[SessionActor], commanding: Commanding) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        session_class: type[SessionActor],
+        limits: Iterable[Limit],
+        commanding: Commanding,
+    ) -> None:
         self.clock = ManualClock()
         self.dispatcher = ManualTimers()
         self.given_up: list[str] = []
         """The actors that could not be kept running."""
         self.context = Context.create(
-            settings, self.dispatcher, self.clock, self.given_up.append, commanding=commanding
+            settings, self.dispatcher, self.clock, self.given_up.append, limits, commanding=commanding
         )
         self.registry = RegistryActor.start(self.context, session_class)
         self.ping()  # by then it has started its colleagues
@@ -90,10 +97,14 @@ def send(ref: ActorRef[Any], method: str, *args: Any, **options: Any) -> Future[
 
 @contextlib.contextmanager
 def service(
-    session_class: type[SessionActor] = SessionActor, *, commanding: Commanding | None = None, **settings: Any
+    session_class: type[SessionActor] = SessionActor,
+    *,
+    limits: Iterable[Limit] = (),
+    commanding: Commanding | None = None,
+    **settings: Any,
 ) -> Iterator[Service]:
-    """Serve sessions of ``session_class`` with these settings until the block ends."""
-    running = Service(Settings(**settings), session_class, commanding or Commanding())
+    """Serve sessions of ``session_class`` within these limits and with these settings until the block ends."""
+    running = Service(Settings(**settings), session_class, limits, commanding or Commanding())
     yield running
     running.registry.stop()
     running.dispatcher.stop()

@@ -203,6 +203,9 @@ METHODS: dict[str, Shape] = {
         ),
     ),
     "count_sessions": arguments(0, optional(fields(by=optional(one_of(*GROUPS)), **filters))),
+    "explain_limit": arguments(
+        1, text(), optional(fields(value=optional(scalar), limit=whole(1, 500), cursor=optional(text())))
+    ),
     "ping": arguments(0),
     "server_info": arguments(0),
 }

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -19,6 +19,7 @@ from still_loop import StillLoop, StillSocket
 
 from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import LoopDispatcher
+from sessiond.actors.limits import Limit
 from sessiond.actors.registry import RegistryActor
 from sessiond.actors.session import SessionActor
 from sessiond.actors.settings import Settings
@@ -53,10 +54,10 @@ def fields(number: int) -> dict[str, Any]:
 class StillService:
     """A service with one connection."""
 
-    def __init__(self, loop: StillLoop) -> None:
+    def __init__(self, loop: StillLoop, limits: Iterable[Limit]) -> None:
         self.loop = loop
         self.clock = ManualClock()
-        self.context = Context.create(Settings(), LoopDispatcher(loop), self.clock, lambda _: None)
+        self.context = Context.create(Settings(), LoopDispatcher(loop), self.clock, lambda _: None, limits)
         # Python has the instances of a class that is new take no more room than they need: those of one that was used
         # in other ways before have room for all attributes that any of them ever had.
         sessions = type("Sessions", (SessionActor,), {})
@@ -108,13 +109,13 @@ class StillService:
 
 
 @contextlib.contextmanager
-def still_service() -> Iterator[StillService]:
-    """Serve until the block ends. However slow the machine, no batch is cut off for its time."""
+def still_service(limits: Iterable[Limit] = ()) -> Iterator[StillService]:
+    """Serve within these limits until the block ends. However slow the machine, no batch is cut off for its time."""
     loop = StillLoop()
     with patch.object(connection, "BATCH_SECONDS", math.inf):
         asyncio._set_running_loop(loop)  # whoever looks is on the loop's thread, as everything served is
         try:
-            service = StillService(loop)
+            service = StillService(loop, limits)
             try:
                 yield service
             finally:

@@ -104,6 +104,7 @@ VALID: dict[str, list[list[Any]]] = {
     "warn_session": [["x", "One minute left"], [{"external_id": "x"}, "x" * 4096, None]],
     "request_sync": [["gw"], ["gw", {}]],
     "end_sessions": [[], [None], [{"gateway": "gw", "dry_run": False, "most": 0, "limit": 256, "cursor": None}]],
+    "explain_limit": [["x"], ["", None], ["x", {}], ["x", {"value": True, "limit": 500, "cursor": None}]],
     "ping": [[]],
     "server_info": [[]],
 }
@@ -131,14 +132,14 @@ KEYS = st.sampled_from(
     [
         *FIELDS, "setup_timeout", "idle_timeout", "max_duration", "request_id", "at", "if_version", "created_after",
         "created_before", "ended", "order", "limit", "cursor", "fields", "by", "timeout", "wait", "reason", "dry_run",
-        "most", "no_such_key", "",
+        "most", "value", "no_such_key", "",
     ]
 )  # fmt: skip
 GOOD = {
     "type": "sip", "state": "held", "direction": "inbound", "at": 1e9, "answered_at": 1, "if_version": 1, "limit": 500,
     "order": "desc", "ended": "any", "by": "end_reason", "fields": ["id"], "ended_by": "callee", "sip_code": 486,
     "q850_cause": 0, "idle_timeout": 0, "max_duration": 1e9, "metadata": {"a": None}, "created_after": 0,
-    "dry_run": False, "most": 5, "timeout": 1.5, "wait": 0, "reason": "x",
+    "dry_run": False, "most": 5, "timeout": 1.5, "wait": 0, "reason": "x", "value": 1.5,
     "external_id": "call", "gateway": "gw", "parent": "p", "group": "g", "suspect": False,
 }  # fmt: skip
 ENTRIES = st.sampled_from(sorted(GOOD.items(), key=repr)) | st.tuples(

@@ -7,13 +7,15 @@ from typing import Any, assert_type
 import pykka
 
 import sessiond
-from sessiond.actors.results import Count, Created, Ended, Page, Updated
+from sessiond.actors.results import Count, Created, Ended, Explanation, Page, Updated
 
 
 def the_registry() -> None:
     """``start`` gives a ref whose proxy has the methods of the contract, each returning a typed future."""
     registry = assert_type(sessiond.start(), sessiond.RegistryRef)
     assert_type(sessiond.start(sessiond.Config(sessions=sessiond.Settings(idle_timeout=60))), sessiond.RegistryRef)
+    limit = sessiond.Limit(name="trunks", by="metadata.trunk", concurrent=30)
+    assert_type(sessiond.start(sessiond.Config(limit=(limit,))), sessiond.RegistryRef)
     manager = registry.proxy()
 
     assert_type(manager.create_session(type="sip", caller="+15550100"), pykka.Future[Created])
@@ -27,6 +29,7 @@ def the_registry() -> None:
     assert_type(manager.end_session("id", "busy", ended_by="callee", sip_code=486).get(), Ended)
     assert_type(manager.list_sessions(type="sip", state=["active", "held"], limit=10).get(), Page)
     assert_type(manager.count_sessions(by="state").get(), Count)
+    assert_type(manager.explain_limit("trunks", value="t-3", limit=10).get(), Explanation)
     assert_type(manager.ping().get(), str)
     assert_type(manager.server_info().get(), dict[str, Any])
     assert_type(registry.stop(block=True), bool)
