@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from sessiond.actors.command import Command
-from sessiond.actors.commanding import CAPABILITY, DONE, NOT_ASKED, NOT_FOUND, Verdict, refusal
+from sessiond.actors.commanding import DONE, NOT_ASKED, NOT_FOUND, Verdict, refusal
 from sessiond.actors.errors import NotFound
 from sessiond.actors.future import Pending
 from sessiond.actors.guard import perform
@@ -64,7 +64,7 @@ def request_sync(context: Context, gateway: str, options: CommandOptions | None)
     known = context.incarnations.of.get(gateway)
     if known is None:
         raise NotFound("No such gateway", gateway=gateway)
-    live = [each for each in known if each.loss is None and CAPABILITY in each.capabilities]
+    live = [each for each in known if each.loss is None and each.takes_commands]
     all_of_them = _All(len(live) or 1)
     for holder in live or (None,):
         command = _command(context, gateway, "report_sessions", {}, options)

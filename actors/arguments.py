@@ -19,7 +19,10 @@ __all__ = [
     "EndSessionsArguments",
     "ExplainArguments",
     "Fields",
+    "GatewayArguments",
     "ListArguments",
+    "RegistrationArguments",
+    "SyncArguments",
     "Target",
     "UpdateArguments",
     "WalkArguments",
@@ -134,6 +137,33 @@ class ExplainArguments(TypedDict, total=False):
     """The options of ``explain_limit``; see ``params.ExplainOptions``."""
 
     value: Scalar | None
+    limit: int
+    cursor: str | None
+
+
+class RegistrationArguments(TypedDict, total=False):
+    """The options of ``register_gateway``; see ``params.Registration``."""
+
+    epoch: str | None
+    capabilities: Sequence[str] | None
+    lease: float | None
+    metadata: Mapping[str, Scalar] | None
+
+
+class SyncArguments(TypedDict, total=False):
+    """The options of ``sync_sessions``; see ``params.SyncPart``."""
+
+    sync: str | None
+    ids: Sequence[str] | None
+    external_ids: Sequence[str] | None
+    final: bool
+    cursor: str | None
+
+
+class GatewayArguments(TypedDict, total=False):
+    """What ``list_gateways`` takes; see ``params.GatewayQuery``."""
+
+    name: str | None
     limit: int
     cursor: str | None
 

@@ -77,7 +77,7 @@ class CommanderActor(ServiceActor):
 
         Nothing is sent before this turn is over: whoever ends very many calls is not held up.
         """
-        if CAPABILITY not in holder.capabilities or self._is_closed:
+        if not holder.takes_commands or self._is_closed:
             return
         arguments = {"id": final.id, "external_id": final.external_id, "reason": final.end_reason}
         command = Command(holder.gateway, "terminate_session", arguments, self.course(), _nobody_waits)
@@ -94,8 +94,8 @@ class CommanderActor(ServiceActor):
 
     def found(self, gateway: str) -> None:
         """A gateway is back, or has one link more. Called in a turn."""
-        self.lanes.found(gateway)
-        self._send_soon()
+        if self.lanes.found(gateway):
+            self._send_soon()
 
     def close(self) -> None:
         """The service stops: no command is carried out any more."""
@@ -141,7 +141,7 @@ class CommanderActor(ServiceActor):
 
     def _takes_commands(self, command: Command[Any]) -> bool:
         """Whether the gateway of a command has ever said, as long as it is known, that it takes any."""
-        return any(CAPABILITY in each.capabilities for each in self._asked_of(command))
+        return any(each.takes_commands for each in self._asked_of(command))
 
     def _asked_of(self, command: Command[Any]) -> Sequence[Incarnation]:
         """Those of whom one is to carry out a command: who holds its session, or else whoever is there."""

@@ -14,8 +14,9 @@ from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnatio
 from sessiond.actors.limits import Admission, Limit, indexes
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
-from sessiond.actors.settings import Commanding, Settings
+from sessiond.actors.settings import Commanding, GatewaySettings, Settings
 from sessiond.actors.supervision import CrashLog, RestartWindow
+from sessiond.actors.sync import Syncs
 from sessiond.actors.tally import Tally
 from sessiond.actors.wheel import Wheel
 
@@ -30,6 +31,9 @@ Known: TypeAlias = "SessionActor | EndedSession"
 
 R = TypeVar("R")
 
+_USUAL = GatewaySettings()
+_COMMANDING = Commanding()
+
 SESSION_RESTARTS = 3
 SERVICE_RESTARTS = 5
 RESTART_SECONDS = 60.0
@@ -43,6 +47,7 @@ class Context:
     """One service's clock, books and rules. Only actors touch it, each in its own turn."""
 
     settings: Settings
+    gateways: GatewaySettings
     commanding: Commanding
     dispatcher: Dispatcher
     clock: TurnClock
@@ -54,6 +59,7 @@ class Context:
     tally: Tally
     authors: Authors
     incarnations: Incarnations
+    syncs: Syncs
     crash_log: CrashLog
     session_restarts: RestartWindow
     service_restarts: RestartWindow
@@ -92,14 +98,17 @@ class Context:
         escalate: Callable[[str], None],
         limits: Iterable[Limit] = (),
         *,
-        commanding: Commanding | None = None,
+        gateways: GatewaySettings = _USUAL,
+        commanding: Commanding = _COMMANDING,
     ) -> Context:
         """The books of a service that knows no session yet; no two limits have the same name."""
         limits = tuple(limits)
+        instance = secrets.token_hex(8)
         directory: Directory[Known] = Directory(*indexes(settings.metadata_indexes, limits))
         return cls(
             settings,
-            commanding or Commanding(),
+            gateways,
+            commanding,
             dispatcher,
             TurnClock(clock),
             directory,
@@ -109,11 +118,12 @@ class Context:
             Wheel(TICK),
             Tally(settings.types, settings.reasons),
             Authors(),
-            Incarnations(),
+            Incarnations(directory.suspects),
+            Syncs(instance),
             CrashLog(),
             RestartWindow(SESSION_RESTARTS, RESTART_SECONDS),
             RestartWindow(SERVICE_RESTARTS, RESTART_SECONDS),
-            secrets.token_hex(8),
+            instance,
             clock.read(),
             escalate,
         )

@@ -87,8 +87,8 @@ class Directory(Generic[E]):
             **{field: index for index, field in self._counted},
         }
         """The indexes of fields in which none but live sessions are, by the field's name; only to be read."""
-        self.suspects: list[Bitmap] = []
-        """The sessions of each lost incarnation; to be kept by whoever loses and finds these."""
+        self.suspects: dict[int, Bitmap] = {}
+        """The sessions of each lost incarnation, by their identity; kept by ``Incarnations``."""
         self.names: dict[str, str] = {}
         """The one copy of each string that many records hold, such as the name of a gateway: for ``setdefault``."""
         self._last_seq = 0
@@ -101,6 +101,11 @@ class Directory(Generic[E]):
     def next_seq(self) -> int:
         """A sequence number for the next entry: from 1, ascending, never given twice."""
         self._last_seq += 1
+        return self._last_seq
+
+    @property
+    def last_seq(self) -> int:
+        """The number that was given last."""
         return self._last_seq
 
     def add(self, entry: E) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from sessiond.actors.actor import EventRef
 
-__all__ = ["GuardedActor", "Performer", "Turn", "perform"]
+__all__ = ["GuardedActor", "Performer", "Turn", "perform", "run"]
 
 A = TypeVar("A", bound="Performer")
 R = TypeVar("R")
@@ -113,19 +113,20 @@ def perform(actor: A, operation: Callable[[A], R]) -> R:
     """
     ref = actor._ref  # noqa: SLF001
     if ref is None:  # nobody ever asked for its ref, so nobody can have sent it anything
-        return _run(actor, operation)
+        return run(actor, operation)
     mailbox = ref.actor_inbox
     if not mailbox.claim_idle():
         pending: Pending[R] = Pending()
         mailbox.put(Envelope(Turn(operation), reply_to=cast("Future[Any]", _Reply(pending))))
         return pending  # type: ignore[return-value]  # stands for an R: see above
     try:
-        return _run(actor, operation)
+        return run(actor, operation)
     finally:
         mailbox.settle()
 
 
-def _run(actor: A, operation: Callable[[A], R]) -> R:
+def run(actor: A, operation: Callable[[A], R]) -> R:
+    """A turn of ``actor`` at once, ahead of whatever waits in its mailbox; for the rest see ``perform``."""
     try:
         return operation(actor)
     except SessiondError:

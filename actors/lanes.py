@@ -110,11 +110,17 @@ class Lanes(Generic[C]):
         elif place is Place.READY:
             lane.ready.append(command)
 
-    def found(self, gateway: str) -> None:
-        """Somebody has come whom to ask: those that waited for that have their turns, the oldest first."""
+    def found(self, gateway: str) -> bool:
+        """Somebody has come whom to ask: those that waited for that have their turns, the oldest first.
+
+        Whether there are any commands to that gateway.
+        """
         lane = self._lanes.get(gateway)
-        for command in list(lane.absent.values()) if lane is not None else ():
+        if lane is None:
+            return False
+        for command in list(lane.absent.values()):
             self.put(command, Place.READY)
+        return True
 
     def remove(self, command: C) -> None:
         """A command is over."""

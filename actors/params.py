@@ -17,6 +17,7 @@ from msgspec import UNSET, Meta, UnsetType
 from sessiond.actors.errors import InvalidRequest
 
 __all__ = [
+    "MAX_LEASE",
     "MAX_METADATA_BYTES",
     "MAX_PAGE",
     "MAX_STRING_BYTES",
@@ -29,14 +30,18 @@ __all__ = [
     "EndQuery",
     "ExplainOptions",
     "Filters",
+    "GatewayQuery",
     "IfVersion",
     "ListQuery",
     "MetadataChanges",
     "NewSession",
     "NewState",
+    "Registration",
     "StateOptions",
+    "SyncPart",
     "Target",
     "TerminateArguments",
+    "WhichEpoch",
     "check_metadata",
     "check_sizes",
     "checked",
@@ -55,6 +60,11 @@ MAX_PAGE = 500
 MAX_ENDS = 256
 """Sessions that ``end_sessions`` ends at once."""
 
+MAX_LEASE = 3600
+"""Seconds: a gateway that is gone must not count as live for longer."""
+MAX_CAPABILITIES = 16
+MAX_NAMED = 256
+"""Sessions that one part of a sync names by id, and as many by external id: what a frame's arrays may hold."""
 MAX_TIMEOUT = 1e9
 """Seconds, some 30 years: past every call, and far below where adding it to a clock would lose precision."""
 MAX_EPOCH = 1e11
@@ -249,6 +259,39 @@ class ExplainOptions(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw
     cursor: Text | None = None
 
 
+class Registration(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Options of ``register_gateway``."""
+
+    epoch: ShortName | None = None
+    capabilities: Annotated[tuple[ShortName, ...], Meta(max_length=MAX_CAPABILITIES)] | None = None
+    lease: Annotated[float, Meta(ge=1, le=MAX_LEASE)] | None = None
+    metadata: Annotated[dict[Text, Value], Meta(max_length=MAX_METADATA_KEYS)] | None = None
+
+
+class WhichEpoch(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
+    """Options of ``heartbeat_gateway``."""
+
+    epoch: ShortName | None = None
+
+
+class SyncPart(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Options of ``sync_sessions``."""
+
+    sync: Text | None = None
+    ids: Annotated[list[Text], Meta(max_length=MAX_NAMED)] | None = None
+    external_ids: Annotated[list[Name], Meta(max_length=MAX_NAMED)] | None = None
+    final: bool = True
+    cursor: Text | None = None
+
+
+class GatewayQuery(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False, kw_only=True):
+    """What ``list_gateways`` takes."""
+
+    name: Name | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE)] = 100
+    cursor: Text | None = None
+
+
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -278,7 +321,7 @@ def checked_metadata(metadata: object, field: str = "metadata") -> dict[str, Any
     return changes
 
 
-def checked_name(name: object, field: str) -> str:
+def checked_name(name: object, field: str = "name") -> str:
     """A text that is not empty, as ``checked``."""
     text = _convert(name, Name, field)
     check_sizes({field: text})
@@ -361,6 +404,10 @@ def check_sizes(values: Mapping[str, Any]) -> None:
                 if isinstance(item, str):
                     _check_string(name, item)
             check_metadata(value, name)
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                if isinstance(item, str):
+                    _check_string(name, item)
 
 
 def check_metadata(metadata: Mapping[str, Any], name: str = "metadata") -> None:

@@ -11,9 +11,11 @@ from sessiond.actors.guard import perform
 from sessiond.actors.lifecycle import forget
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.service import ServiceActor
-from sessiond.actors.session import EndIfOverdue, SessionActor
+from sessiond.actors.session import EndIfLost, EndIfOverdue, SessionActor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sessiond.actors.clock import Instant
     from sessiond.actors.context import Context
 
@@ -44,6 +46,8 @@ class ReaperActor(ServiceActor):
         """When the last sweep began, on the monotonic clock."""
         self._allowed = 0.0
         """How many may end: what the time since then allows, and the fractions left over."""
+        self._lost_first = False
+        """Whether the sessions of lost gateways come first in this sweep; in the next one the others do."""
 
     def resume(self) -> None:
         """See ``ServiceActor``."""
@@ -62,8 +66,15 @@ class ReaperActor(ServiceActor):
         now = self._context.clock.read()
         most = self._allowance(now)
         self._context.wheel.due(now.monotonic)
-        self._end_overdue(now, most)
-        return self._forget_overdue(now, 2 * most) and not self._context.wheel.backlog
+        self._context.incarnations.graces.due(now)
+        self._context.syncs.drop_old(now)
+        self._lost_first = not self._lost_first
+        if self._lost_first:
+            self._end_overdue(now, most - self._end_lost(now, most))
+        else:
+            self._end_lost(now, most - self._end_overdue(now, most))
+        has_backlog = self._context.wheel.backlog or self._context.incarnations.graces.backlog
+        return self._forget_overdue(now, 2 * most) and not has_backlog
 
     def _allowance(self, now: Instant) -> int:
         """How many may end in the sweep of ``now``: never more than two sweeps' share, however late it comes."""
@@ -73,15 +84,17 @@ class ReaperActor(ServiceActor):
         self._allowed = max(0.0, self._allowed - most)
         return most
 
-    def _end_overdue(self, now: Instant, most: int) -> None:
+    def _end_overdue(self, now: Instant, most: int) -> int:
+        """End what is past its deadline; how many are."""
         ends = 0
         looks = most * LOOKS_PER_END
         while ends < most and looks > 0:
             due = self._context.wheel.take(min(most - ends, looks))
             if not due:
-                return
+                break
             looks -= len(due)
             ends += sum(self._look(seq, now) for seq in due)
+        return ends
 
     def _look(self, seq: int, now: Instant) -> bool:
         """Look at a session whose time may have come; whether it has."""
@@ -91,15 +104,19 @@ class ReaperActor(ServiceActor):
         try:
             if not session.look(now):
                 return False
-            if session._ref is None:  # noqa: SLF001  (nobody can have sent it anything)
-                perform(session, lambda overdue: overdue.end_if_overdue())
-            else:
-                session.actor_ref.tell(EndIfOverdue())
-        except SessiondError:
-            pass  # it crashed, which ``perform`` has dealt with
+            _end(session, lambda overdue: overdue.end_if_overdue(), EndIfOverdue)
         except BaseException as error:  # noqa: BLE001
             session._crashed(error)  # noqa: SLF001
         return True
+
+    def _end_lost(self, now: Instant, most: int) -> int:
+        """End what lost gateways held, once they have been waited for; how many were told to."""
+        seqs = self._context.incarnations.graces.take(most, now)
+        for seq in seqs:
+            session = self._context.directory.at(seq)
+            if isinstance(session, SessionActor):
+                _end(session, lambda suspect: suspect.end_if_lost(), EndIfLost)
+        return len(seqs)
 
     def _forget_overdue(self, now: Instant, most: int) -> bool:
         for _ in range(most):
@@ -112,3 +129,14 @@ class ReaperActor(ServiceActor):
     def _wind(self, seconds: float) -> None:
         ref = self.actor_ref
         self._context.dispatcher.call_later(seconds, lambda: ref.tell(Tick()) if ref.is_alive() else None)
+
+
+def _end(session: SessionActor, operation: Callable[[SessionActor], None], message: type) -> None:
+    """Run ``operation`` on a session, or send it the message that stands for it, if anybody can have sent it some."""
+    try:
+        if session._ref is None:  # noqa: SLF001
+            perform(session, operation)
+        else:
+            session.actor_ref.tell(message())
+    except SessiondError:
+        pass  # it crashed, which ``perform`` has dealt with; or it is dead, or flooded

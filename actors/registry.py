@@ -26,6 +26,7 @@ from sessiond.actors.counting import Counting
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound
 from sessiond.actors.explaining import Explaining
+from sessiond.actors.gateway_registry import GatewayRegistry
 from sessiond.actors.guard import perform
 from sessiond.actors.history import begun as begun_history
 from sessiond.actors.history import read
@@ -73,7 +74,7 @@ MAX_OVERRIDES = 1024
 """With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
 
 
-class RegistryActor(AdministratorActor):
+class RegistryActor(GatewayRegistry, AdministratorActor):
     """The way to every session. Its methods are the wire's, with the same names.
 
     ``target`` is a session's id, or ``{"gateway": ..., "external_id": ...}``, which means the live session of that
@@ -86,7 +87,6 @@ class RegistryActor(AdministratorActor):
     def __init__(self, context: Context, session_class: type[SessionActor] = SessionActor) -> None:
         """Keep sessions of ``session_class`` in the books of ``context``."""
         super().__init__(context)
-        self.context = context
         self._session_class = session_class
         self._defaults = context.settings.timeouts
         self.sessions: Sequence[Mapping[str | Address, Known]] = context.directory.by_id.parts  # type: ignore[assignment]
@@ -350,6 +350,7 @@ class RegistryActor(AdministratorActor):
         self.close_commands()
         for colleague in self._colleagues:
             colleague.stop(block=False)
+        self._stop_gateways()
 
 
 def _view(session: Known) -> Session:
@@ -375,6 +376,10 @@ class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
     list_sessions = proxy_method(RegistryActor.list_sessions)
     count_sessions = proxy_method(RegistryActor.count_sessions)
     explain_limit = proxy_method(RegistryActor.explain_limit)
+    register_gateway = proxy_method(RegistryActor.register_gateway)
+    heartbeat_gateway = proxy_method(RegistryActor.heartbeat_gateway)
+    list_gateways = proxy_method(RegistryActor.list_gateways)
+    sync_sessions = proxy_method(RegistryActor.sync_sessions)
     ping = proxy_method(RegistryActor.ping)
     server_info = proxy_method(RegistryActor.server_info)
     session_ref = proxy_method(RegistryActor.session_ref)

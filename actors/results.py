@@ -15,12 +15,18 @@ __all__ = [
     "Count",
     "Created",
     "Ended",
+    "EndedCall",
     "EndedSessions",
     "Explanation",
     "Failure",
+    "Gateway",
+    "Gateways",
     "History",
     "HistoryEntry",
     "Page",
+    "Registered",
+    "Renewed",
+    "Synced",
     "Terminated",
     "Updated",
 ]
@@ -164,3 +170,77 @@ class History(msgspec.Struct, frozen=True, gc=False):
     """In the order in which the service learned of the changes."""
     dropped: int
     """How many entries were let go, after the first eight."""
+
+
+class Registered(msgspec.Struct, frozen=True, gc=False):
+    """The answer to ``register_gateway``."""
+
+    gateway: str
+    epoch: str | None
+    outcome: str
+    """``registered``, ``joined``, ``resumed``, ``restarted``, ``shared`` or ``taken_over``."""
+    lease: float
+    """Seconds: if nothing is heard for so long the gateway is lost."""
+    grace: float
+    """Seconds for which its sessions then wait for it."""
+    sessions: int
+    """How many live sessions it holds."""
+    suspect: int
+    """How many are held by lost incarnations of the gateway, and can be claimed."""
+    instance: str
+    """Of the service: new at each start."""
+
+
+class Renewed(msgspec.Struct, frozen=True, gc=False):
+    """The answer to ``heartbeat_gateway``."""
+
+    lease: float
+    """Seconds from now until the gateway is lost if nothing more is heard."""
+
+
+class Gateway(msgspec.Struct, frozen=True, gc=False):
+    """One incarnation of a gateway, as ``list_gateways`` shows it. Times are seconds since the epoch."""
+
+    name: str
+    epoch: str | None
+    state: str
+    """``live`` or ``lost``."""
+    lost_at: float | None
+    connections: int
+    sessions: int
+    """How many live sessions it holds."""
+    capabilities: list[str]
+    """All that it can be asked to do on one of its connections."""
+    metadata: dict[str, Scalar]
+    registered_at: float
+
+
+class Gateways(msgspec.Struct, frozen=True):
+    """One page of ``list_gateways``."""
+
+    gateways: list[Gateway]
+    cursor: str | None
+    """Asks for the next page; None on the last one."""
+
+
+class EndedCall(msgspec.Struct, frozen=True, gc=False):
+    """A session that a gateway has named and the service has ended."""
+
+    id: str
+    external_id: str | None
+    end_reason: str
+
+
+class Synced(msgspec.Struct, frozen=True):
+    """The answer to ``sync_sessions``: where gateway and service differ."""
+
+    sync: str
+    """Names this sync in its further parts."""
+    unknown: list[str]
+    """Those that were named in this part and that the service does not know, ids before external ids."""
+    ended: list[EndedCall]
+    """Those that were named in this part and that have ended."""
+    missing: list[str]
+    """Once all parts have come: the ids of live sessions that the gateway has not named, oldest first."""
+    cursor: str | None
+    """Asks for more of those; None if these are all."""

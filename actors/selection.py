@@ -84,7 +84,7 @@ class Selection(Generic[E]):
     def words(self, start: int, descending: bool = False) -> Iterator[tuple[int, int]]:
         """The candidates from ``start`` on, chunk by chunk: the chunk's number and their word, which may be 0."""
         groups = self._groups()
-        without = [lost.chunks for lost in self.directory.suspects] if self._suspect is False else []
+        without = [lost.chunks for lost in self.directory.suspects.values()] if self._suspect is False else []
         for number in self._numbers(groups[0], start >> CHUNK_SHIFT, descending):
             word = _intersection(groups, number) & ~_union(without, number)
             yield number, _rest(word, start, descending) if number == start >> CHUNK_SHIFT else word
@@ -93,7 +93,7 @@ class Selection(Generic[E]):
         """The groups, narrowest first, so that most chunks of a rare value are done after one look."""
         groups = [[self.directory.states[state].chunks for state in self._states]]
         if self._suspect is True:
-            groups.append([lost.chunks for lost in self.directory.suspects])
+            groups.append([lost.chunks for lost in self.directory.suspects.values()])
         groups += (self._holders(index, value) for index, value in self._values)
         return sorted(groups, key=_width)
 

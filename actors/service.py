@@ -37,6 +37,11 @@ class ServiceActor(GuardedActor):
         super().__init__()
         self._context = context
 
+    @property
+    def full_name(self) -> str:
+        """What tells it apart from all others of its kind."""
+        return self.name
+
     def resume(self) -> None:
         """Take up the actor's own work, at the start and after a crash in it."""
 
@@ -58,12 +63,12 @@ class ServiceActor(GuardedActor):
         return self.name
 
     def _crashed(self, error: BaseException) -> Internal:
-        self._context.crash_log.log(self.name, error, self._context.clock.read().monotonic)
+        self._context.crash_log.log(self.full_name, error, self._context.clock.read().monotonic)
         return Internal("The request crashed")
 
     def _failed(self, error: BaseException) -> Internal:
         told = self._crashed(error)
-        restart = self._context.service_restarts.crashed(self.name, self._context.clock.read().monotonic)
+        restart = self._context.service_restarts.crashed(self.full_name, self._context.clock.read().monotonic)
         if restart is None:
             self._context.escalate(self.name)
             return told

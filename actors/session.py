@@ -32,7 +32,7 @@ from sessiond.actors.results import Ended, History, Updated
 from sessiond.actors.states import CHANGE, ENDED, REFUSED, STALE, TRANSITIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sessiond.actors.clock import Instant
     from sessiond.actors.context import Context
@@ -264,9 +264,10 @@ class SessionActor(GuardedActor):
 
     def end_if_lost(self) -> None:
         """End if the incarnation that holds the session has been lost for too long."""
-        loss = None if self._incarnation is None else self._incarnation.loss
-        if loss is not None and loss.monotonic <= self._context.clock.read().monotonic:
-            end_by_service(self, loss.reason, SERVICE)
+        if self._incarnation is not None and self._incarnation.gives_up(
+            self.seq, self._touched, self._context.clock.read()
+        ):
+            end_by_service(self, "gateway_lost", SERVICE)
 
     def look(self, now: Instant) -> bool:
         """Whether a deadline is past at this look of the reaper; if none is, file the next look.
@@ -327,6 +328,17 @@ class SessionActor(GuardedActor):
         now = self._context.clock.read()
         self.timeline = noted(self.timeline, CLAIMED, incarnation.author, now.wall)
         self._file(now)
+
+    def confirm(self, incarnation: Incarnation) -> None:
+        """Its gateway's ``incarnation`` has said that it has the call: it holds the session, and that is activity."""
+        self._touched = self._context.clock.read()
+        self.claim(incarnation)
+
+    def is_missed(self, since: Instant, holders: Collection[Incarnation] | None) -> bool:
+        """Whether nothing was heard of it ``since``, and nobody but ``holders`` holds it, if these are given."""
+        if self._touched.monotonic >= since.monotonic:
+            return False
+        return holders is None or self._incarnation is None or self._incarnation in holders
 
     def _require(self, if_version: int) -> None:
         if if_version.__class__ is not int or if_version < 1:

@@ -8,9 +8,10 @@ import msgspec
 from msgspec import Meta
 
 from sessiond.actors.deadlines import Timeouts
-from sessiond.actors.params import Name, Seconds, ShortName
+from sessiond.actors.params import MAX_LEASE, Name, Seconds, ShortName
+from sessiond.actors.registration import Policy
 
-__all__ = ["Commanding", "Count", "Settings"]
+__all__ = ["Commanding", "Count", "GatewaySettings", "Settings"]
 
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=10_000_000)]
 Rate: TypeAlias = Annotated[int, Meta(ge=50, le=1_000_000)]
@@ -55,6 +56,34 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def timeouts(self) -> Timeouts:
         """The timeouts of a session that overrides none."""
         return Timeouts(self.setup_timeout, self.idle_timeout, self.max_duration)
+
+
+Lease: TypeAlias = Annotated[float, Meta(ge=1, le=MAX_LEASE)]
+Grace: TypeAlias = Annotated[float, Meta(ge=1, le=86_400)]
+Gateways: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How long gateways that have registered are waited for."""
+
+    lease: Annotated[
+        Lease,
+        Meta(description="A gateway of which nothing was heard for so long is lost, unless it asks for another lease."),
+    ] = 30.0
+    grace: Annotated[
+        Grace,
+        Meta(description="The sessions of a lost gateway wait so long for its return, then end as gateway_lost."),
+    ] = 120.0
+    policy: Annotated[
+        Policy,
+        Meta(
+            description="When a second instance registers a live gateway's name: share has both live, take_over closes "
+            "the connections of the older one, refuse refuses the younger one."
+        ),
+    ] = "share"
+    max_gateways: Annotated[
+        Gateways, Meta(description="Names that are known at once, then new ones get limit_exceeded: bounds memory.")
+    ] = 10_000
 
 
 class Commanding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -55,6 +55,8 @@ class Tally:
         self.restarts: Counter[str] = Counter()
         self.commands: Counter[tuple[str, str]] = Counter()
         """By command and outcome."""
+        self.gateways: Counter[str] = Counter()
+        """What happened to gateways: see ``registration.EVENTS``."""
 
     def type_label(self, kind: str) -> str:
         """The label of a session's type."""
@@ -86,6 +88,10 @@ class Tally:
     def count_refused(self, limit: str) -> None:
         """A session was not created because of the limit of that name."""
         self.refused[limit] += 1
+
+    def count_gateway(self, event: str) -> None:
+        """Something happened to an incarnation of a gateway."""
+        self.gateways[event] += 1
 
     def count_restart(self, actor: str) -> None:
         """An actor of this kind was restarted after a crash."""

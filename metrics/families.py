@@ -14,6 +14,7 @@ from sessiond._version import __version__
 from sessiond.actors.commanding import COMMANDS, OUTCOMES
 from sessiond.actors.context import Context
 from sessiond.actors.limits import MAX_SESSIONS
+from sessiond.actors.registration import EVENTS
 from sessiond.actors.tally import DURATION_BOUNDS, OTHER, RING_BOUNDS, Histogram
 
 __all__ = ["FrontEndTallies", "Live", "LoopTallies", "MethodTally", "families", "types"]
@@ -24,7 +25,7 @@ Live: TypeAlias = dict[tuple[str, str], int]
 L = TypeVar("L", bound=tuple[str, ...])
 F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 
-ACTORS = ("session", "registry", "surveyor", "reaper", "commander", "ender", "front_end")
+ACTORS = ("session", "registry", "surveyor", "reaper", "gateway", "commander", "ender", "front_end")
 CODES = ("ok", "internal")
 """Codes that are there before the first request has one: a rate begins with the second sample of a series, so an
 alert on the first ``internal`` needs a zero before it. So do all types, reasons and actors below."""
@@ -103,8 +104,8 @@ def families(
         bounds: the upper bounds, in seconds, of the buckets in these tallies.
         loop: the tallies of its event loop, if it is watched.
     """
-    found = [*_sessions(context, live), *_histories(context), *_limits(context), *_commands(context)]
-    found += _internals(context)
+    found = [*_sessions(context, live), *_histories(context), *_limits(context), *_gateways(context)]
+    found += (*_commands(context), *_internals(context))
     if front_end is not None:
         found += (*_requests(front_end, bounds), *_connections(front_end))
     if loop is not None:
@@ -174,11 +175,29 @@ def _limits(context: Context) -> Iterable[Metric]:
     yield maxima
 
 
+def _gateways(context: Context) -> Iterable[Metric]:
+    states = {("live",): 0, ("lost",): 0}
+    for incarnation in context.incarnations:
+        states["live" if incarnation.loss is None else "lost",] += 1
+    gateways = GaugeMetricFamily(
+        "sessiond_gateways", "Incarnations of gateways that have registered.", labels=("state",)
+    )
+    yield _filled(gateways, states)
+    suspect = sum(map(len, context.directory.suspects.values()))
+    yield GaugeMetricFamily("sessiond_suspect_sessions", "Live sessions whose gateway is lost.", suspect)
+    events = CounterMetricFamily("sessiond_gateway_events", "What happened to gateways.", labels=("event",))
+    yield _filled(events, _by_label(dict.fromkeys(EVENTS, 0) | dict(context.tally.gateways)))
+    syncs = CounterMetricFamily("sessiond_syncs", "Syncs of gateways that are over.", labels=("outcome",))
+    yield _filled(syncs, _by_label(context.syncs.outcomes))
+
+
 def _internals(context: Context) -> Iterable[Metric]:
     restarts = CounterMetricFamily("sessiond_actor_restarts", "Actors restarted after a crash.", labels=("actor",))
     yield _filled(restarts, _by_label(dict.fromkeys(ACTORS, 0) | dict(context.tally.restarts)))
     yield GaugeMetricFamily(
-        "sessiond_reaper_backlog", "Sessions that are due to be looked at by the reaper.", context.wheel.backlog
+        "sessiond_reaper_backlog",
+        "Sessions that are due to be looked at by the reaper.",
+        context.wheel.backlog + context.incarnations.graces.backlog,
     )
     depths = GaugeMetricFamily(
         "sessiond_mailbox_messages", "Messages that wait in the mailboxes of actors.", labels=("actor",)

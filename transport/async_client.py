@@ -15,7 +15,10 @@ from sessiond.actors.arguments import (
     EndSessionsArguments,
     ExplainArguments,
     Fields,
+    GatewayArguments,
     ListArguments,
+    RegistrationArguments,
+    SyncArguments,
     Target,
     UpdateArguments,
     WalkArguments,
@@ -29,7 +32,11 @@ from sessiond.actors.results import (
     Ended,
     EndedSessions,
     Explanation,
+    Gateways,
     History,
+    Registered,
+    Renewed,
+    Synced,
     Terminated,
     Updated,
 )
@@ -200,6 +207,22 @@ class AsyncClient:
     async def explain_limit(self, name: str, /, **options: Unpack[ExplainArguments]) -> Explanation:
         """See ``Client.explain_limit``."""
         return await self._perform(requests.explain_limit(name, options))
+
+    async def register_gateway(self, name: str, /, **options: Unpack[RegistrationArguments]) -> Registered:
+        """See ``Client.register_gateway``."""
+        return await self._perform(requests.register_gateway(name, options))
+
+    async def heartbeat_gateway(self, name: str, /, *, epoch: str | None = None) -> Renewed:
+        """See ``Client.heartbeat_gateway``."""
+        return await self._perform(requests.heartbeat_gateway(name, epoch))
+
+    async def list_gateways(self, /, **query: Unpack[GatewayArguments]) -> Gateways:
+        """See ``Client.list_gateways``."""
+        return await self._perform(requests.list_gateways(query))
+
+    async def sync_sessions(self, gateway: str, /, **options: Unpack[SyncArguments]) -> Synced:
+        """See ``Client.sync_sessions``."""
+        return await self._perform(requests.sync_sessions(gateway, options))
 
     async def ping(self) -> str:
         """See ``Client.ping``."""

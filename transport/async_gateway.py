@@ -277,7 +277,7 @@ class AsyncGateway:
         await self._end_missing(missing)
 
     async def _ask(self, options: dict[str, Any]) -> Part:
-        [answer] = await self._perform([requests.sync_sessions(self.name, options)])
+        [answer] = await self._perform([requests.call("sync_sessions", (self.name, options))])
         if isinstance(answer, SessiondError):
             raise answer
         return msgspec.convert(answer, Part)

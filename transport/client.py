@@ -15,7 +15,10 @@ from sessiond.actors.arguments import (
     EndSessionsArguments,
     ExplainArguments,
     Fields,
+    GatewayArguments,
     ListArguments,
+    RegistrationArguments,
+    SyncArguments,
     Target,
     UpdateArguments,
     WalkArguments,
@@ -29,7 +32,11 @@ from sessiond.actors.results import (
     Ended,
     EndedSessions,
     Explanation,
+    Gateways,
     History,
+    Registered,
+    Renewed,
+    Synced,
     Terminated,
     Updated,
 )
@@ -242,6 +249,42 @@ class Client:
             NotFound: no limit has that name.
         """
         return self._perform(requests.explain_limit(name, options))
+
+    def register_gateway(self, name: str, /, **options: Unpack[RegistrationArguments]) -> Registered:
+        """Bind the connection to an incarnation of a gateway: what is asked for on it is asked by the gateway.
+
+        Options are ``epoch``, ``capabilities``, ``lease`` and ``metadata``. It is the present connection that is
+        bound, and not one that comes after it.
+
+        Raises:
+            Conflict: another incarnation lives and the service's policy does not let this one live beside it, or the
+                connection belongs to another gateway or epoch.
+            LimitExceeded: as many gateways are known as may be.
+        """
+        return self._perform(requests.register_gateway(name, options))
+
+    def heartbeat_gateway(self, name: str, /, *, epoch: str | None = None) -> Renewed:
+        """Renew the lease of an incarnation by its name; on its own connections any request does that.
+
+        Raises:
+            NotFound: no such incarnation is known.
+        """
+        return self._perform(requests.heartbeat_gateway(name, epoch))
+
+    def list_gateways(self, /, **query: Unpack[GatewayArguments]) -> Gateways:
+        """One page of the gateways that have registered, by name; ``name``, ``limit`` and ``cursor`` can be given."""
+        return self._perform(requests.list_gateways(query))
+
+    def sync_sessions(self, gateway: str, /, **options: Unpack[SyncArguments]) -> Synced:
+        """Say which sessions a gateway has, by ``ids`` and ``external_ids``, and learn where that differs.
+
+        Up to 256 of each can be named in one part. All parts but the last have ``final=False``, all but the first the
+        ``sync`` of the answer to the first.
+
+        Raises:
+            InvalidRequest: the sync is over, since it took too long or its gateway was lost: begin anew.
+        """
+        return self._perform(requests.sync_sessions(gateway, options))
 
     def ping(self) -> str:
         """``"pong"``."""

@@ -56,6 +56,8 @@ _HARMLESS = frozenset(
         "end_session",
         "terminate_session",
         "request_sync",
+        "list_gateways",
+        "sync_sessions",
     }
 )
 

@@ -17,7 +17,10 @@ from sessiond.actors.arguments import (
     EndSessionsArguments,
     ExplainArguments,
     Fields,
+    GatewayArguments,
     ListArguments,
+    RegistrationArguments,
+    SyncArguments,
     Target,
     UpdateArguments,
 )
@@ -31,8 +34,12 @@ from sessiond.actors.results import (
     Ended,
     EndedSessions,
     Explanation,
+    Gateways,
     History,
     Page,
+    Registered,
+    Renewed,
+    Synced,
     Terminated,
     Updated,
 )
@@ -202,6 +209,10 @@ _terminated = _decoder(Terminated)
 _commanded = _decoder(Commanded)
 _ended_sessions = _decoder(EndedSessions)
 _explanation = _decoder(Explanation)
+_registered = _decoder(Registered)
+_renewed = _decoder(Renewed)
+_gateways = _decoder(Gateways)
+_synced = _decoder(Synced)
 _text = _decoder(str)
 _map = _decoder(dict[str, Any])
 
@@ -305,20 +316,24 @@ def count_sessions(query: CountArguments) -> Request[Count]:
     return Request("count_sessions", (query,), _count)
 
 
-def register_gateway(name: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
-    return Request("register_gateway", (name, options), _map)
-
-
-def heartbeat_gateway(name: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
-    return Request("heartbeat_gateway", (name, options), _map)
-
-
-def sync_sessions(gateway: str, options: Mapping[str, object]) -> Request[dict[str, Any]]:
-    return Request("sync_sessions", (gateway, options), _map)
-
-
 def explain_limit(name: str, options: ExplainArguments) -> Request[Explanation]:
     return Request("explain_limit", (name, options) if options else (name,), _explanation)
+
+
+def register_gateway(name: str, options: RegistrationArguments) -> Request[Registered]:
+    return Request("register_gateway", (name, options), _registered)
+
+
+def heartbeat_gateway(name: str, epoch: str | None) -> Request[Renewed]:
+    return Request("heartbeat_gateway", (name, {"epoch": epoch}), _renewed)
+
+
+def list_gateways(query: GatewayArguments) -> Request[Gateways]:
+    return Request("list_gateways", (query,), _gateways)
+
+
+def sync_sessions(gateway: str, options: SyncArguments) -> Request[Synced]:
+    return Request("sync_sessions", (gateway, options), _synced)
 
 
 def ping() -> Request[str]:

@@ -9,6 +9,7 @@ from sessiond.actors.context import Known
 from sessiond.actors.registry import RegistryActor
 from sessiond.transport.codec import MAX_FRAME
 from sessiond.transport.command_methods import COMMAND_METHODS
+from sessiond.transport.gateway_methods import GATEWAY_METHODS
 from sessiond.transport.method import Method, Positional, on_registry, on_session
 
 __all__ = ["METHODS"]
@@ -123,6 +124,7 @@ METHODS: dict[str, Method[Any]] = {
         on_registry(lambda registry, call: registry.explain(call.name, call.options or _EXPLAINED)),
         is_slow=True,
     ),
+    **GATEWAY_METHODS,
     **COMMAND_METHODS,
     "ping": Method(Nothing, lambda registry, _call: registry.ping()),
     "server_info": Method(Nothing, _server_info),

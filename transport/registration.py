@@ -43,9 +43,8 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
             "lease": self.lease,
             "metadata": self.metadata,
         }
-        return requests.register_gateway(
-            self.name, {name: value for name, value in options.items() if value is not None}
-        )
+        given = {name: value for name, value in options.items() if value is not None}
+        return requests.call("register_gateway", (self.name, given))
 
 
 class Standing:

@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 from sessiond import logs
 from sessiond._version import __version__
 from sessiond.actors.errors import SessiondError, Unavailable
-from sessiond.actors.settings import Commanding, Settings
 from sessiond.bench.command import bench
 from sessiond.bench.command import exit_code as bench_exit_code
 from sessiond.bench.dialect import MAX_PIPELINE
@@ -28,7 +27,6 @@ from sessiond.config import Config
 from sessiond.options import BY_KEY, OPTIONS, Option
 from sessiond.serve import serve
 from sessiond.sources import ConfigError, as_toml, gather, load
-from sessiond.transport.settings import Limits
 
 __all__ = ["main"]
 
@@ -275,14 +273,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("SESSIOND_CONFIG"),
         help="a TOML file (default: $SESSIOND_CONFIG, else none)",
     )
-    adders: dict[str | None, Add] = {
-        None: parser.add_argument,
-        "sessions": parser.add_argument_group("sessions", Settings.__doc__).add_argument,
-        "limits": parser.add_argument_group("limits", Limits.__doc__).add_argument,
-        "commands": parser.add_argument_group("commands", Commanding.__doc__).add_argument,
-    }
+    adders: dict[str | None, Add] = {None: parser.add_argument}
     for option in OPTIONS:
-        _add_option(adders[option.section], option)
+        section = option.section
+        if section is not None and section not in adders:
+            about = type(getattr(Config(), section)).__doc__
+            adders[section] = parser.add_argument_group(section, about).add_argument
+        _add_option(adders[section], option)
 
 
 def _add_option(add: Add, option: Option) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from sessiond.actors.limits import Limit
-from sessiond.actors.settings import Commanding, Settings
+from sessiond.actors.settings import Commanding, GatewaySettings, Settings
 from sessiond.transport.settings import Limits
 
 __all__ = ["Address", "Config"]
@@ -20,7 +20,7 @@ Address: TypeAlias = Annotated[str, Meta(pattern=rf"\A{HOST}:{PORT}\Z")]
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole configuration. What a program embeds uses ``sessions`` and ``limit`` only."""
+    """A whole configuration. Of it a program embeds ``sessions``, ``gateways``, ``commands`` and ``limit``."""
 
     listen: Annotated[Address, Meta(description="Where gateways connect; port 0 picks a free one.")] = "127.0.0.1:7600"
     metrics: Annotated[
@@ -36,6 +36,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Literal["auto", "text", "json"], Meta(description="auto is text on a terminal and JSON lines otherwise.")
     ] = "auto"
     sessions: Settings = Settings()
+    gateways: GatewaySettings = GatewaySettings()
     limits: Limits = Limits()
     commands: Commanding = Commanding()
     limit: tuple[Limit, ...] = ()

@@ -32,7 +32,7 @@ def start(
     """Start a session manager in this process; its registry's ref.
 
     Args:
-        config: what differs from the defaults; only ``sessions``, ``limit`` and ``commands`` matter here.
+        config: what differs from the defaults; ``sessions``, ``gateways``, ``commands`` and ``limit`` matter here.
         clock: where the time comes from, by default the machine's clocks.
         session_class: the class of the session actors.
     """
@@ -45,7 +45,13 @@ def start(
 
     given = config or Config()
     context = Context.create(
-        given.sessions, dispatcher, clock or SystemClock(), give_up, given.limit, commanding=given.commands
+        given.sessions,
+        dispatcher,
+        clock or SystemClock(),
+        give_up,
+        given.limit,
+        gateways=given.gateways,
+        commanding=given.commands,
     )
     registry = cast("RegistryRef", RegistryActor.start(context, session_class))
     registry.ask(ProxyCall(("ping",), (), {}))  # it is at work once it answers

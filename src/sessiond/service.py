@@ -66,6 +66,7 @@ class Service:
             self._clock,
             self._give_up,
             config.limit,
+            gateways=config.gateways,
             commanding=config.commands,
         )
         self.registry = cast("RegistryRef", RegistryActor.start(context, self._session_class))

@@ -6,7 +6,7 @@ import gc
 import tracemalloc
 
 import pytest
-from commanded import Gateway, ask_soon, let
+from commanded import Gateway, ask_soon, cut, let
 from runtimes import PATIENCE
 from services import service
 
@@ -273,9 +273,9 @@ def test_commands_are_spread_over_the_links(manager, gateway):
     assert [len(link.asked) for link in links] == [2] * 4
 
 
-def test_a_gateway_that_answers_at_once(manager, gateway, link):
+def test_a_gateway_that_answers_at_once(manager, gateway):
     """Before the request was even on its way, as far as can be told here."""
-    link.answers_at_once = lambda _: (None, "fine")
+    gateway.connect(answers=lambda _: (None, "fine"))
     assert manager.warn_session(gateway.create(), "x") == Commanded("done", "fine")
 
 
@@ -313,7 +313,7 @@ def test_a_gateway_that_goes_in_the_midst_of_a_command_is_waited_for(manager, ga
     links = [gateway.connect() for _ in range(4)]
     session_id = gateway.create()
     ended = terminate(gateway, session_id)
-    gateway.cut(*links)
+    cut(*links)
     let(manager, 10)
     assert not ended.done()
     gateway.connect().asked[0].answer()
@@ -332,13 +332,11 @@ def test_a_call_is_asked_about_where_it_is_held_and_nowhere_else(manager, gatewa
 
 def test_a_call_that_another_run_of_the_gateway_has_claimed_is_asked_about_there(manager, gateway, link):
     session_id = gateway.create()
-    newer = Gateway(manager, epoch="e2")
-    other = newer.connect()
+    other = Gateway(manager, epoch="e2").connect()
     link.cut()
     ended = terminate(gateway, session_id)
-    manager.context.ask_as(newer.incarnation)
-    manager.touch_session(session_id)
-    manager.context.ask_as(None)
+    with other.asking():
+        manager.touch_session(session_id)
     let(manager, 1)
     other.asked[0].answer()
     assert ended.get(timeout=PATIENCE).gateway == "done"

@@ -6,7 +6,6 @@ import contextlib
 
 import pytest
 
-from sessiond.actors.deadlines import Deadline
 from sessiond.actors.incarnation import Incarnation
 
 GRACE = 120.0
@@ -26,12 +25,10 @@ class Held:
         self.context.incarnations.add(self.incarnation)
 
     def lose(self):
-        self.incarnation.loss = Deadline(self.context.clock.read(), GRACE, "gateway_lost")
-        self.context.directory.suspects.append(self.incarnation.sessions)
+        self.context.incarnations.lose(self.incarnation, self.context.clock.read(), GRACE)
 
     def find(self):
-        self.incarnation.found, self.incarnation.loss = self.context.clock.read(), None
-        self.context.directory.suspects.remove(self.incarnation.sessions)
+        self.context.incarnations.recover(self.incarnation, self.context.clock.read())
 
     @contextlib.contextmanager
     def asking(self):

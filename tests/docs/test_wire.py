@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from typing import get_args
 
 import msgpack
 import msgspec
@@ -16,9 +17,14 @@ from sessiond.actors.counting import MAX_GROUPS
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.directory import MAX_ADDRESSED
 from sessiond.actors.errors import BY_CODE
+from sessiond.actors.gateway import MAX_INCARNATIONS
+from sessiond.actors.missing import MAX_MISSING
 from sessiond.actors.record import Session
-from sessiond.actors.settings import Settings
+from sessiond.actors.registration import EVENTS, JOINED, Policy
+from sessiond.actors.results import Gateway
+from sessiond.actors.settings import GatewaySettings, Settings
 from sessiond.actors.states import CHANGE, STATES, TRANSITIONS
+from sessiond.actors.sync import MAX_SYNCS, SYNC_SECONDS
 from sessiond.transport import codec
 from sessiond.transport.methods import METHODS
 from sessiond.transport.settings import Limits
@@ -72,7 +78,7 @@ def test_the_request_of_the_hex_dump_gets_its_answer(service, connection):
 class Likeness:
     """Compares what a page says with what is answered: all but moments, and names that the service gives, is equal."""
 
-    given = frozenset({"id", "ids", "cursor", "instance"})
+    given = frozenset({"id", "ids", "cursor", "instance", "sync", "missing"})
 
     def __init__(self):
         self._names = {}
@@ -165,6 +171,23 @@ def test_a_method_takes_what_its_table_says(method):
     assert said == set(parameters(method)), method
 
 
+def test_registrations_and_syncs_have_the_limits_and_outcomes_of_their_tables():
+    gateways = section(WIRE, "## Gateways")
+    assert f"({GatewaySettings().grace:.0f} s, configured)" in gateways
+    assert f"at most {params.MAX_NAMED} of each in a part" in gateways
+    assert f"`missing` from its list, {MAX_MISSING} on a page" in gateways
+    assert f"more than {SYNC_SECONDS:.0f} s after the one" in re.sub(r"\s+", " ", gateways)
+    policies = {code(row[0])[0] for row in table(section(WIRE, "### Registration, lease and epoch"), "policy")}
+    assert policies == set(get_args(Policy))
+    outcomes = {code(row[0])[0] for row in table(section(WIRE, "### `register_gateway`"), "`outcome`")}
+    assert outcomes == {JOINED, *EVENTS} - {"refused", "lost", "forgotten"}
+
+
+def test_a_gateway_has_the_keys_of_its_table():
+    rows = table(section(WIRE, "### `list_gateways`"), "key")
+    assert [name for row in rows for name in code(row[0])] == list(Gateway.__struct_fields__)
+
+
 def test_a_count_is_grouped_by_what_its_table_says():
     ((_, _, said),) = table(section(WIRE, "### `count_sessions`"), "parameter")
     assert tuple(code(said)) == params.GroupField.__args__
@@ -218,6 +241,8 @@ def test_the_limits_are_those_of_the_tables():
         "page": [params.MAX_PAGE],
         "groups of a count": [MAX_GROUPS],
         "live sessions": [Settings().max_sessions],
+        "gateways": [GatewaySettings().max_gateways, MAX_INCARNATIONS],
+        "syncs under way": [MAX_SYNCS, SYNC_SECONDS],
     }
     limits = Limits()
     assert frame == {

@@ -19,7 +19,11 @@ EXAMPLES = {
     tuple: [("a", ("a",)), ("a,b", ("a", "b")), (" c , d,", ("c", "d"))],
     str: [("[::1]:0", "[::1]:0"), ("gw-1.example:65535", "gw-1.example:65535"), ("127.0.0.1:7", "127.0.0.1:7")],
 }
-WORDS = {"log_level": ["debug", "warning", "error"], "log_format": ["json", "text", "auto"]}
+WORDS = {
+    "log_level": ["debug", "warning", "error"],
+    "log_format": ["json", "text", "auto"],
+    "policy": ["refuse", "take_over", "share"],
+}
 
 
 SMALL = {"commands.timeout", "commands.attempts"}
@@ -56,7 +60,7 @@ def test_without_sources_everything_is_the_default():
 
 
 def test_every_field_of_the_configuration_is_an_option():
-    sections, tables = {"sessions", "limits", "commands"}, {"limit"}
+    sections, tables = {"sessions", "gateways", "limits", "commands"}, {"limit"}
     fields = set(Config.__struct_fields__) - sections - tables
     for section in sections:
         fields |= {f"{section}.{name}" for name in getattr(Config(), section).__struct_fields__}

@@ -27,12 +27,15 @@ from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import ThreadDispatcher
 from sessiond.actors.ender import EnderActor
 from sessiond.actors.errors import LimitExceeded
+from sessiond.actors.gateway import GatewayActor
 from sessiond.actors.guard import Turn
 from sessiond.actors.mailbox import Mailbox
 from sessiond.actors.reaper import ReaperActor
+from sessiond.actors.registration import EVENTS
 from sessiond.actors.registry import RegistryActor
 from sessiond.actors.states import LIVE_STATES
 from sessiond.actors.surveyor import SurveyorActor
+from sessiond.actors.sync import OUTCOMES as SYNC_OUTCOMES
 from sessiond.metrics.collecting import Collecting
 from sessiond.metrics.collector import SessionCollector
 from sessiond.metrics.families import families
@@ -140,13 +143,39 @@ def test_what_has_not_happened_yet_is_there_as_zero(context):
     reasons = {label["reason"] for label in samples.labels("sessions_ended_total") if label["type"] == "sip"}
     assert {"normal", "busy", "crashed", "gateway_lost", "idle_timeout", "admin", "other"} <= reasons
     actors = {label["actor"] for label in samples.labels("actor_restarts_total")}
-    services = (RegistryActor, SurveyorActor, ReaperActor, CommanderActor, EnderActor, FrontEnd)
+    services = (RegistryActor, SurveyorActor, ReaperActor, GatewayActor, CommanderActor, EnderActor, FrontEnd)
     assert actors == {"session", *(service.name for service in services)}
+    assert {label["event"] for label in samples.labels("gateway_events_total")} == set(EVENTS)
+    assert {label["outcome"] for label in samples.labels("syncs_total")} == set(SYNC_OUTCOMES)
     assert samples("reaper_backlog") == 0
     assert samples("commands_waiting") == 0
     commands = {(label["command"], label["outcome"]) for label in samples.labels("commands_total")}
     assert commands == {(command, outcome) for command in COMMANDS for outcome in OUTCOMES}
     assert {value for (name, _), value in samples.items() if name != "sessiond_build_info"} == {0}
+
+
+def test_gateways_are_counted_with_what_happened_to_them(start, clock):
+    manager, lives = start()
+    manager.register_gateway("gw", epoch="e1").get()
+    manager.create_session(type="sip", gateway="gw").get()
+    manager.sync_sessions("gw", ids=[]).get()
+    manager.register_gateway("gw", epoch="e2").get()
+    assert gateways(lives) == ({"live": 2, "lost": 0}, 0)
+    context = manager.context.get()
+    context.incarnations.lose(context.incarnations.find("gw", "e1"), clock.read(), 120)
+    samples = Samples(lives.collect())
+    assert gateways(lives) == ({"live": 1, "lost": 1}, 1)
+    labels = samples.labels("gateway_events_total")
+    happened = {label["event"]: samples("gateway_events_total", **label) for label in labels}
+    assert {event: count for event, count in happened.items() if count} == {"registered": 1, "shared": 1}
+    assert samples("syncs_total", outcome="complete") == 1
+
+
+def gateways(lives):
+    """The gateways by state, and the sessions that are suspect."""
+    samples = Samples(lives.collect())
+    states = {label["state"]: samples("gateways", **label) for label in samples.labels("gateways")}
+    return states, samples("suspect_sessions")
 
 
 def test_names_that_nobody_configured_are_other(start):
@@ -215,7 +244,7 @@ def test_messages_that_wait_are_shown_by_actor(context):
             mailbox.put(Envelope("a message"))
     samples = samples_of(context)
     found = {label["actor"]: samples("mailbox_messages", **label) for label in samples.labels("mailbox_messages")}
-    idle = dict.fromkeys(("surveyor", "reaper", "commander", "ender", "front_end"), 0)
+    idle = dict.fromkeys(("surveyor", "reaper", "gateway", "commander", "ender", "front_end"), 0)
     assert found == {"session": 3, "registry": 2} | idle
 
 

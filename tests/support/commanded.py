@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from links import StillLink
 from pykka.messages import ProxyCall
-from runtimes import PATIENCE
 from services import Service
 
-from sessiond.actors.deadlines import Deadline
-from sessiond.actors.guard import Turn
-from sessiond.actors.incarnation import Incarnation
+from sessiond.actors.params import Registration, checked
 
-__all__ = ["Gateway", "PlayedLink", "ask_soon", "let"]
+__all__ = ["Gateway", "PlayedLink", "ask_soon", "cut", "let"]
 
 
 class Asked:
@@ -32,7 +30,7 @@ class Asked:
     def answer(self, result: Any = None, error: Any = None) -> None:
         """Answer it, as far as anybody waits."""
         if not self.is_forgotten:
-            self._manager.registry.ask(Turn(lambda _: self._answered(error, result)), timeout=PATIENCE)
+            self._manager.turn(lambda _: self._answered(error, result))
             self._manager.settle()
 
     def refuse(self, error: Any) -> None:
@@ -42,28 +40,37 @@ class Asked:
         self.is_forgotten = True
 
 
-class PlayedLink:
-    """A connection, as far as the actors know it."""
+class PlayedLink(StillLink):
+    """A connection on which the gateway is asked for things."""
 
-    def __init__(self, gateway: Gateway, capabilities: Sequence[str]) -> None:
-        self.heard_at = self.lease = 0.0
-        self.capabilities = frozenset(capabilities)
-        self.incarnation = gateway.incarnation
+    def __init__(self, manager: Service, answers: Callable[[Asked], tuple[Any, Any]] | None = None) -> None:
+        """``answers`` gives the error and the result of every answer, at once; without it the test answers."""
+        super().__init__(manager)
+        self.manager = manager
         self.asked: list[Asked] = []
-        self.answers_at_once: Callable[[Asked], tuple[Any, Any]] | None = None
-        """If set: the error and the result of every answer."""
-        self._gateway = gateway
+        self._answers = answers
 
     def ask(self, method: str, arguments: Mapping[str, Any], answered: Any, lost: Any) -> Callable[[], None]:
-        asked = Asked(self._gateway.manager, method, arguments, answered, lost)
+        asked = Asked(self.manager, method, arguments, answered, lost)
         self.asked.append(asked)
-        if self.answers_at_once is not None:
-            answered(*self.answers_at_once(asked))
+        if self._answers is not None:
+            answered(*self._answers(asked))
         return asked.forget
 
     def cut(self) -> None:
         """The connection is lost."""
-        self._gateway.cut(self)
+        cut(self)
+
+
+def cut(*links: PlayedLink) -> None:
+    """Lose these connections, at one moment."""
+    for link in links:
+        link.lose()
+    for link in links:
+        for asked in link.asked:
+            if not asked.is_forgotten:
+                link.manager.turn(lambda _, asked=asked: asked.lost())
+        link.manager.settle()
 
 
 class Gateway:
@@ -71,42 +78,21 @@ class Gateway:
 
     def __init__(self, manager: Service, name: str = "gw", epoch: str | None = "e1") -> None:
         self.manager = manager
-        self.context = manager.context
-        author = self.context.authors.number(name, epoch)
-        self.incarnation = Incarnation(name, epoch, author, self.context.clock.read())
-        self.context.incarnations.add(self.incarnation)
+        self._name = name
+        self._epoch = epoch
 
     def connect(self, *capabilities: str, answers: Callable[[Asked], tuple[Any, Any]] | None = None) -> PlayedLink:
         """One connection more, by default one on which it takes commands; see ``PlayedLink`` for ``answers``."""
-        link = PlayedLink(self, capabilities or ("commands",))
-        link.answers_at_once = answers
-        incarnation = self.incarnation
-        if incarnation.loss is not None:
-            incarnation.loss = None
-            self.context.directory.suspects.remove(incarnation.sessions)
-        incarnation.links.append(link)
-        incarnation.capabilities |= link.capabilities
-        self.manager.registry.ask(Turn(lambda _: self.context.commander.found(incarnation.gateway)), timeout=PATIENCE)
+        link = PlayedLink(self.manager, answers)
+        options = {"epoch": self._epoch, "capabilities": list(capabilities or ("commands",)), "lease": 3600}
+        asked = checked(options, Registration)
+        self.manager.turn(lambda registry: registry.register(self._name, asked, link))
         self.manager.settle()
         return link
 
-    def cut(self, *links: PlayedLink) -> None:
-        """Lose these connections, at one moment."""
-        incarnation = self.incarnation
-        for link in links:
-            incarnation.links.remove(link)
-        if not incarnation.links:
-            incarnation.loss = Deadline(self.context.clock.read(), 120.0, "gateway_lost")
-            self.context.directory.suspects.append(incarnation.sessions)
-        for link in links:
-            for asked in link.asked:
-                if not asked.is_forgotten:
-                    self.manager.registry.ask(Turn(lambda _, asked=asked: asked.lost()), timeout=PATIENCE)
-        self.manager.settle()
-
     def create(self, **fields: Any) -> str:
         """A call of this gateway; the id of its session."""
-        return self.manager.create(**({"gateway": self.incarnation.gateway, "state": "active"} | fields))
+        return self.manager.create(**({"gateway": self._name, "state": "active"} | fields))
 
 
 def ask_soon(manager: Service, method: str, *args: Any, **options: Any) -> Any:

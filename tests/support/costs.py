@@ -113,7 +113,21 @@ def costs_of_requests() -> dict[str, Cost]:
         costs["server_info"] = _cost(service, lambda _: ("server_info",))
         count("end_session", "end_session", "normal")
         costs["get_session of an ended one"] = _cost(service, lambda number: ("get_session", ids[number]))
+        costs |= _costs_of_gateways(service)
     return costs | _costs_within_limits()
+
+
+def _costs_of_gateways(service: StillService) -> dict[str, Cost]:
+    """The same of a gateway that registers its connection; it holds a twentieth of the sessions."""
+    ids = service.create(2 * SESSIONS)
+    known = [fields(number)["external_id"] for number in range(2 * SESSIONS, 4 * SESSIONS) if number % 20 == 7]
+    return {
+        "register_gateway again": _cost(service, lambda _: ("register_gateway", "gw-07", {"epoch": "e1"})),
+        "touch_session of a gateway that has registered": _cost(service, lambda number: ("touch_session", ids[number])),
+        "heartbeat_gateway": _cost(service, lambda _: ("heartbeat_gateway", "gw-07", {"epoch": "e1"})),
+        "list_gateways": _cost(service, lambda _: ("list_gateways",)),
+        "sync_sessions, 4 of them": _cost(service, lambda _: ("sync_sessions", "gw-07", {"external_ids": known})),
+    }
 
 
 def _costs_within_limits() -> dict[str, Cost]:

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from links import StillLink
 from manual_clock import ManualClock
 from pykka import ActorRef, Future
 from pykka.messages import ProxyCall
@@ -13,11 +14,14 @@ from runtimes import PATIENCE, settle
 
 from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import ThreadDispatcher
+from sessiond.actors.guard import Turn
 from sessiond.actors.limits import Limit
+from sessiond.actors.params import Registration, checked
 from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryActor
+from sessiond.actors.results import Registered
 from sessiond.actors.session import SessionActor, SessionRef
-from sessiond.actors.settings import Commanding, Settings
+from sessiond.actors.settings import Commanding, GatewaySettings, Settings
 
 __all__ = ["ManualTimers", "Service", "send", "service"]
 
@@ -40,6 +44,10 @@ class ManualTimers(ThreadDispatcher):
         return [seconds for seconds, _ in timers]
 
 
+_USUAL = GatewaySettings()
+_COMMANDING = Commanding()
+
+
 class Service:
     """Has the registry's methods, and gives their results instead of futures."""
 
@@ -47,15 +55,22 @@ class Service:
         self,
         settings: Settings,
         session_class: type[SessionActor],
-        limits: Iterable[Limit],
-        commanding: Commanding,
+        limits: Iterable[Limit] = (),
+        gateways: GatewaySettings = _USUAL,
+        commanding: Commanding = _COMMANDING,
     ) -> None:
         self.clock = ManualClock()
         self.dispatcher = ManualTimers()
         self.given_up: list[str] = []
         """The actors that could not be kept running."""
         self.context = Context.create(
-            settings, self.dispatcher, self.clock, self.given_up.append, limits, commanding=commanding
+            settings,
+            self.dispatcher,
+            self.clock,
+            self.given_up.append,
+            limits,
+            gateways=gateways,
+            commanding=commanding,
         )
         self.registry = RegistryActor.start(self.context, session_class)
         self.ping()  # by then it has started its colleagues
@@ -85,6 +100,23 @@ class Service:
             pass
         self.settle()
 
+    def live_for(self, seconds: float) -> None:
+        """The same, and timers go off after that time."""
+        self.clock.advance(seconds)
+        self.dispatcher.fire()
+        self.settle()
+        self.pass_time(0)
+
+    def turn(self, operation: Callable[[RegistryActor], Any]) -> Any:
+        """What comes of a turn of the registry, as connections take them."""
+        return self.registry.ask(Turn(operation), timeout=PATIENCE)
+
+    def connect(self, name: str, epoch: str | None = None, **options: Any) -> tuple[StillLink, Registered]:
+        """Register an incarnation on a connection of its own; both that and the answer."""
+        link = StillLink(self)
+        asked = checked({"epoch": epoch, **options}, Registration)
+        return link, self.turn(lambda registry: registry.register(name, asked, link))
+
     def settle(self) -> None:
         """Return when every turn that was due has ended."""
         settle(self.dispatcher)
@@ -100,11 +132,12 @@ def service(
     session_class: type[SessionActor] = SessionActor,
     *,
     limits: Iterable[Limit] = (),
-    commanding: Commanding | None = None,
+    gateways: GatewaySettings = _USUAL,
+    commanding: Commanding = _COMMANDING,
     **settings: Any,
 ) -> Iterator[Service]:
     """Serve sessions of ``session_class`` within these limits and with these settings until the block ends."""
-    running = Service(Settings(**settings), session_class, limits, commanding or Commanding())
+    running = Service(Settings(**settings), session_class, limits, gateways, commanding)
     yield running
     running.registry.stop()
     running.dispatcher.stop()

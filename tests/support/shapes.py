@@ -56,6 +56,10 @@ def several(shape: Shape, most: int) -> Shape:
     return lambda value: type(value) is list and 1 <= len(value) <= most and all(map(shape, value))
 
 
+def up_to(most: int, shape: Shape) -> Shape:
+    return lambda value: type(value) is list and len(value) <= most and all(map(shape, value))
+
+
 def fields(required: str = "", **shapes: Shape) -> Shape:
     """A map with these keys, of which ``required`` may not be left out."""
 
@@ -205,6 +209,33 @@ METHODS: dict[str, Shape] = {
     "count_sessions": arguments(0, optional(fields(by=optional(one_of(*GROUPS)), **filters))),
     "explain_limit": arguments(
         1, text(), optional(fields(value=optional(scalar), limit=whole(1, 500), cursor=optional(text())))
+    ),
+    "register_gateway": arguments(
+        1,
+        name,
+        optional(
+            fields(
+                epoch=optional(short),
+                capabilities=optional(up_to(16, short)),
+                lease=optional(number(1, 3600)),
+                metadata=optional(pairs(scalar)),
+            )
+        ),
+    ),
+    "heartbeat_gateway": arguments(1, name, optional(fields(epoch=optional(short)))),
+    "list_gateways": arguments(0, optional(fields(name=optional(name), limit=whole(1, 500), cursor=optional(text())))),
+    "sync_sessions": arguments(
+        1,
+        name,
+        optional(
+            fields(
+                sync=optional(text()),
+                ids=optional(up_to(256, text())),
+                external_ids=optional(up_to(256, name)),
+                final=one_of(True, False),
+                cursor=optional(text()),
+            )
+        ),
     ),
     "ping": arguments(0),
     "server_info": arguments(0),

@@ -30,6 +30,7 @@ class Yes:
     _ref = None
     mailbox = SimpleNamespace(is_idle=True)
     sessions = (MappingProxyType({}),) * (SHARD_MASK + 1)
+    context = SimpleNamespace(requester=None)
 
     def find(self, target: object) -> Yes:
         return self
@@ -50,7 +51,7 @@ def outcome(frame: bytes) -> str:
     observed = Observed(methods.METHODS)
     this = Round(TurnClock(ManualClock()), lambda _: None)
     this.begin()
-    responder = Responder(Yes(), observed, this, never, never, never)
+    responder = Responder(Yes(), observed, this, never, never, object)
     try:
         responder.answer_all(iter([frame]))
     except NotAFrameError:
@@ -105,6 +106,19 @@ VALID: dict[str, list[list[Any]]] = {
     "request_sync": [["gw"], ["gw", {}]],
     "end_sessions": [[], [None], [{"gateway": "gw", "dry_run": False, "most": 0, "limit": 256, "cursor": None}]],
     "explain_limit": [["x"], ["", None], ["x", {}], ["x", {"value": True, "limit": 500, "cursor": None}]],
+    "register_gateway": [
+        ["gw"],
+        ["gw", None],
+        ["x" * 4096, {"epoch": "x" * 64, "capabilities": ["commands"] * 16, "lease": 3600, "metadata": {"a": 1}}],
+        ["gw", {"epoch": None, "capabilities": [], "lease": 1, "metadata": None}],
+    ],
+    "heartbeat_gateway": [["gw"], ["gw", {"epoch": "e"}], ["gw", {"epoch": None}]],
+    "list_gateways": [[], [None], [{"name": "gw"}], [{"name": None, "limit": 500, "cursor": ""}]],
+    "sync_sessions": [
+        ["gw"],
+        ["gw", {"ids": ["x"] * 256, "external_ids": [], "final": True}],
+        ["gw", {"ids": None, "external_ids": ["é" * 2048], "sync": "s", "cursor": "1", "final": False}],
+    ],
     "ping": [[]],
     "server_info": [[]],
 }
@@ -132,7 +146,7 @@ KEYS = st.sampled_from(
     [
         *FIELDS, "setup_timeout", "idle_timeout", "max_duration", "request_id", "at", "if_version", "created_after",
         "created_before", "ended", "order", "limit", "cursor", "fields", "by", "timeout", "wait", "reason", "dry_run",
-        "most", "value", "no_such_key", "",
+        "most", "value", "capabilities", "lease", "name", "sync", "ids", "external_ids", "final", "no_such_key", "",
     ]
 )  # fmt: skip
 GOOD = {
@@ -141,6 +155,8 @@ GOOD = {
     "q850_cause": 0, "idle_timeout": 0, "max_duration": 1e9, "metadata": {"a": None}, "created_after": 0,
     "dry_run": False, "most": 5, "timeout": 1.5, "wait": 0, "reason": "x", "value": 1.5,
     "external_id": "call", "gateway": "gw", "parent": "p", "group": "g", "suspect": False,
+    "epoch": "e", "capabilities": ["commands"], "lease": 30, "name": "gw", "sync": "s", "ids": ["x"],
+    "external_ids": ["é" * 2049], "final": False, "cursor": "1",
 }  # fmt: skip
 ENTRIES = st.sampled_from(sorted(GOOD.items(), key=repr)) | st.tuples(
     KEYS, SCALARS | WORDS | st.lists(WORDS, max_size=3) | st.dictionaries(TEXTS, SCALARS, max_size=3)
