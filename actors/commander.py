@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sessiond.actors.command import Command
-from sessiond.actors.commanding import ABSENT, CAPABILITY, NOT_ASKED, OVERLOADED, Course, Patience, Verdict
+from sessiond.actors.commanding import ABSENT, CAPABILITY, FAILED, NOT_ASKED, OVERLOADED, Course, Patience, Verdict
 from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.guard import perform
 from sessiond.actors.history import COMMAND, named, noted
@@ -109,6 +109,9 @@ class CommanderActor(ServiceActor):
     def resume(self) -> None:
         """See ``ServiceActor``."""
         self._is_wound = self._is_sending = False
+        now = self._context.clock.read().monotonic
+        for command in self.lanes.commands:
+            self.lanes.file(command, now)
         if self.lanes:
             self._wind()
 
@@ -194,8 +197,11 @@ class CommanderActor(ServiceActor):
         if link is not None:
             self.lanes.put(command, Place.ASKED)
             course.asked(link, now)
-            command.ask(link, self._take)
             self.lanes.file(command, course.due)
+            try:
+                command.ask(link, self._take)
+            except BaseException as error:  # noqa: BLE001  (the command's crash, not the commander's)
+                self._break_off(command, self._crashed(error))
         elif (verdict := course.held_up(now, ABSENT)) is not None or self._is_moot(command):
             self._conclude(command, verdict or Verdict(ABSENT))
         else:
@@ -224,8 +230,8 @@ class CommanderActor(ServiceActor):
 
         try:
             perform(self, take)
-        except SessiondError:
-            self._conclude(command, Verdict(ABSENT))
+        except SessiondError as crash:
+            self._break_off(command, crash)
 
     # Ends
 
@@ -242,6 +248,10 @@ class CommanderActor(ServiceActor):
             command.pending.fail(self._crashed(error))
         else:
             command.pending.set(result)
+
+    def _break_off(self, command: Command[Any], crash: SessiondError) -> None:
+        if command.place is not Place.OVER:
+            self._conclude(command, Verdict(FAILED, None, {"code": crash.code, "text": crash.text}))
 
     def _remove(self, command: Command[Any]) -> None:
         self.lanes.remove(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections import deque
 from heapq import heappop, heappush
 from typing import Generic, Protocol, TypeVar
@@ -13,7 +14,7 @@ AT_ONCE = 32
 """So many commands are under way to one gateway; more would only wait there instead of here."""
 
 MOST = 100_000
-"""So many commands wait in all, at some 1 KB each."""
+"""So many commands wait in all, at some 1.3 KB each."""
 
 LEFT_OVER = 64
 """An agenda with so many entries for each command is mostly of commands that are over, and made anew."""
@@ -42,7 +43,7 @@ class Waiting(Protocol):
     place: Place
     """Kept by the lanes."""
     due: float
-    """When it is to be looked at, as last filed."""
+    """When it is to be looked at, as last filed; infinite once that has been told."""
 
 
 C = TypeVar("C", bound=Waiting)
@@ -145,6 +146,7 @@ class Lanes(Generic[C]):
             due, number = heappop(self._agenda)
             command = self._commands.get(number)
             if command is not None and command.due == due:
+                command.due = math.inf  # it may have been filed at that time twice
                 found.append(command)
         return found
 

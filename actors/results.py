@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 from sessiond.actors.record import Scalar, Session
 
@@ -84,19 +83,18 @@ class Failure(msgspec.Struct, frozen=True):
     text: str
 
 
-class EndedSessions(msgspec.Struct, frozen=True, omit_defaults=True):
+class EndedSessions(msgspec.Struct, frozen=True):
     """The answer to ``end_sessions``."""
 
     matched: int
     """How many sessions matched when it began."""
     dry_run: bool = False
-    ids: list[str] | UnsetType = UNSET
+    ids: list[str] = []
     """Of a dry run: the first that would be ended."""
-    ended: int | UnsetType = UNSET
-    """Otherwise: how many have ended."""
-    failed: list[Failure] | UnsetType = UNSET
-    cursor: str | UnsetType | None = UNSET
-    """Asks for the next ones; None if there are none."""
+    ended: int = 0
+    failed: list[Failure] = []
+    cursor: str | None = None
+    """Asks for the next ones; None if there are none, and of a dry run."""
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import gc
 import tracemalloc
 
 import pytest
-from commanded import Gateway, ask_soon, cut, let
+from commanded import Gateway, PlayedLink, ask_soon, cut, let
 from runtimes import PATIENCE
 from services import service
 
@@ -277,6 +277,42 @@ def test_a_gateway_that_answers_at_once(manager, gateway):
     """Before the request was even on its way, as far as can be told here."""
     gateway.connect(answers=lambda _: (None, "fine"))
     assert manager.warn_session(gateway.create(), "x") == Commanded("done", "fine")
+
+
+class Broken(PlayedLink):
+    def ask(self, *_):
+        raise ZeroDivisionError
+
+
+def test_what_crashes_in_a_command_is_that_command_only(manager, gateway, link, caplog):
+    link.ask = Broken.ask.__get__(link)
+    error = failure(terminate(gateway, gateway.create()))
+    assert error.details == {"gateway": "failed", "error": {"code": "internal", "text": "The request crashed"}}
+    del link.ask
+    ended = terminate(gateway, gateway.create())
+    link.asked[0].answer()
+    assert ended.get(timeout=PATIENCE).gateway == "done"
+    assert manager.given_up == []
+    assert "Crash in commander" in caplog.text
+
+
+def test_a_commander_that_crashes_forgets_no_command(manager, gateway, link, monkeypatch, caplog):
+    waiting = gateway.create()
+    ended = terminate(gateway, waiting)
+
+    def crash(*_):
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(manager.context.commander.lanes, "due", crash)
+        let(manager, 5)
+    assert len(link.asked) == 1
+    let(manager, 0.1)
+    let(manager, 0.1)
+    assert len(link.asked) == 2
+    link.asked[1].answer()
+    assert ended.get(timeout=PATIENCE).gateway == "done"
+    assert "Crash in commander" in caplog.text
 
 
 # A gateway that is gone

@@ -72,7 +72,7 @@ def test_what_waits_for_somebody_has_its_turn_when_he_comes(lanes):
 
 def test_the_agenda_tells_what_is_due_once_and_as_last_filed(lanes):
     first, second, third = added(lanes, 3)
-    for command, due in ((first, 5.0), (second, 3.0), (third, 4.0), (second, 6.0)):
+    for command, due in ((first, 5.0), (second, 3.0), (third, 4.0), (first, 5.0), (second, 6.0)):
         lanes.file(command, due)
     lanes.remove(third)
     assert lanes.due(4.9, 10) == []

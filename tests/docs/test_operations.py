@@ -157,5 +157,5 @@ def test_calls_can_be_ended_as_it_says(service):
     (script,) = blocks(section(OPERATIONS, "## Ending calls"), "sh")
     one, dry, many = map(json.loads, service.shell(script, id=ids[0]).splitlines())
     assert one["gateway"] == "not_asked"
-    assert dry == {"matched": 2, "dry_run": True, "ids": ids[1:]}
-    assert many == {"matched": 2, "ended": 2, "failed": [], "cursor": None}
+    assert (dry["matched"], dry["ids"]) == (2, ids[1:])
+    assert (many["ended"], many["failed"], many["cursor"]) == (2, [], None)

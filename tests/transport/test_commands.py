@@ -302,7 +302,7 @@ def test_ends_in_bulk_with_some_failures(run):
     gateway, operator = running.gateway(), running.connect()
     ids = [create(gateway, external_id=str(n)) for n in range(10)]
     dry = operator.call("end_sessions", {"gateway": "gw"})
-    assert dry == {"matched": 10, "dry_run": True, "ids": ids}
+    assert dry == {"matched": 10, "dry_run": True, "ids": ids, "ended": 0, "failed": [], "cursor": None}
     operator.send(request(100, "end_sessions", {"gateway": "gw", "dry_run": False, "limit": 6, "most": 10}))
     for _ in range(6):
         asked = gateway.receive()
@@ -318,7 +318,8 @@ def test_ends_in_bulk_with_some_failures(run):
     operator.send(request(101, "end_sessions", {"gateway": "gw", "dry_run": False, "cursor": result["cursor"]}))
     for _ in range(4):
         gateway.send(response(gateway.receive()))
-    assert told(operator, 101) == (None, {"matched": 7, "ended": 4, "failed": [], "cursor": None})
+    _, result = told(operator, 101)
+    assert result == {"matched": 7, "dry_run": False, "ids": [], "ended": 4, "failed": [], "cursor": None}
     assert operator.call("count_sessions", {"gateway": "gw"}) == {"count": 3}
 
 
@@ -356,7 +357,10 @@ def test_the_service_does_not_stop_for_commands_that_wait(run):
 @pytest.mark.parametrize("kind", CLIENTS)
 def test_the_clients_give_commands_and_the_gateway_class_carries_them_out(run, kind):
     running = run(rate=1000)
-    calls = {f"call {n}": {"type": "sip", "state": "active", "external_id": f"call {n}"} for n in range(4)}
+    calls = {
+        name: {"type": "sip", "state": "active", "gateway": "gw", "external_id": name, "request_id": name}
+        for name in ("call 0", "call 1", "call 2", "call 3")
+    }
     warned = []
 
     def hang_up(arguments):
