@@ -109,7 +109,5 @@ class Commanding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     ] = 50
     queue: Annotated[
         int,
-        Meta(
-            ge=1, le=100_000, description="Commands that wait for one gateway, 1.3 KB each; more are refused."
-        ),
+        Meta(ge=1, le=100_000, description="Commands that wait for one gateway, 1.3 KB each; more are refused."),
     ] = 10_000
