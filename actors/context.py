@@ -15,13 +15,14 @@ from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnatio
 from sessiond.actors.limits import Admission, Limit, indexes
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
-from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
+from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
 from sessiond.actors.supervision import CrashLog, RestartWindow
 from sessiond.actors.sync import Syncs
 from sessiond.actors.tally import Tally
 from sessiond.actors.wheel import Wheel
 
 if TYPE_CHECKING:
+    from sessiond.actors.commander import CommanderActor
     from sessiond.actors.session import SessionActor
 
 __all__ = ["TICK", "Context", "Known"]
@@ -33,6 +34,7 @@ R = TypeVar("R")
 
 _USUAL = GatewaySettings()
 _KEPT = WatchSettings()
+_COMMANDING = Commanding()
 
 SESSION_RESTARTS = 3
 SERVICE_RESTARTS = 5
@@ -48,6 +50,7 @@ class Context:
 
     settings: Settings
     gateways: GatewaySettings
+    commanding: Commanding
     dispatcher: Dispatcher
     clock: TurnClock
     directory: Directory[Known]
@@ -72,6 +75,8 @@ class Context:
     """What watchers are told."""
     recording: ChangeLog | None = None
     """The same while changes are to be told to it; None while nobody watches."""
+    commander: CommanderActor | None = None
+    """Who tells gateways what to do; None before it is there."""
     requester: Incarnation | None = None
     """The incarnation whose request is being carried out, None for whoever has not registered as a gateway."""
     author: int = CLIENT
@@ -101,14 +106,17 @@ class Context:
         limits: Iterable[Limit] = (),
         gateways: GatewaySettings = _USUAL,
         watching: WatchSettings = _KEPT,
+        commanding: Commanding = _COMMANDING,
     ) -> Context:
         """The books of a service that knows no session yet; no two limits have the same name."""
         instance = secrets.token_hex(8)
         limits = tuple(limits)
+        instance = secrets.token_hex(8)
         directory: Directory[Known] = Directory(*indexes(settings.metadata_indexes, limits))
         return cls(
             settings,
             gateways,
+            commanding,
             dispatcher,
             TurnClock(clock),
             directory,

@@ -6,6 +6,7 @@ import contextlib
 import math
 from typing import TYPE_CHECKING
 
+from sessiond.actors.commanding import CAPABILITY
 from sessiond.actors.errors import Conflict, LimitExceeded, SessiondError
 from sessiond.actors.guard import run
 from sessiond.actors.incarnation import Incarnation
@@ -187,6 +188,8 @@ class GatewayActor(ServiceActor):
             link.heard_at, link.lease, link.capabilities = now.monotonic, incarnation.lease, capabilities
             if link.incarnation is None:
                 self._bind(incarnation, link)
+            incarnation.takes_commands |= CAPABILITY in capabilities
+            self._tell_commander(incarnation)
         self._look_at(now.monotonic + incarnation.lease, now)
 
     def _bind(self, incarnation: Incarnation, link: Link) -> None:
@@ -197,6 +200,11 @@ class GatewayActor(ServiceActor):
         incarnation.links[link] = None
         link.when_lost(lambda: run(self, lambda gateway: gateway.left(incarnation, link)))
         link.bind(incarnation, spoke)
+
+    def _tell_commander(self, incarnation: Incarnation) -> None:
+        """Commands may wait for somebody who takes them."""
+        if incarnation.takes_commands and self._context.commander is not None:
+            self._context.commander.found(self._gateway)
 
     def _registered(self, incarnation: Incarnation, outcome: str) -> Registered:
         return Registered(
@@ -244,6 +252,7 @@ class GatewayActor(ServiceActor):
             self._context.incarnations.recover(incarnation, now)
             self._publish(incarnation)
             self._note_sharing()
+            self._tell_commander(incarnation)
             self._look_at(now.monotonic + incarnation.lease, now)
 
     def _publish(self, incarnation: Incarnation) -> None:

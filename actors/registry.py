@@ -10,6 +10,7 @@ from pykka.typing import ActorMemberMixin, proxy_method
 
 from sessiond._version import __version__
 from sessiond.actors.actor import EventRef
+from sessiond.actors.administrator import AdministratorActor
 from sessiond.actors.arguments import (
     CountArguments,
     CreateArguments,
@@ -81,7 +82,7 @@ MAX_OVERRIDES = 1024
 """With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
 
 
-class RegistryActor(GatewayRegistry):
+class RegistryActor(GatewayRegistry, AdministratorActor):
     """The way to every session. Its methods are the wire's, with the same names.
 
     ``target`` is a session's id, or ``{"gateway": ..., "external_id": ...}``, which means the live session of that
@@ -112,7 +113,12 @@ class RegistryActor(GatewayRegistry):
         self._surveyor = surveyor.local()
         herald = HeraldActor.start(self._context)
         self.herald = herald.local()
-        self._colleagues = (surveyor, ReaperActor.start(self._context), herald)
+        self._colleagues: tuple[EventRef[Any], ...] = (
+            surveyor,
+            ReaperActor.start(self._context),
+            herald,
+            *self._start_colleagues(),
+        )
 
     # The methods of the contract
 
@@ -387,6 +393,7 @@ class RegistryActor(GatewayRegistry):
         for session in self._context.directory.by_id.values():
             if isinstance(session, SessionActor):
                 session._release()  # noqa: SLF001
+        self.close_commands()
         for colleague in self._colleagues:
             colleague.stop(block=False)
         self._stop_gateways()
@@ -407,6 +414,11 @@ class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
     touch_session = proxy_method(RegistryActor.touch_session)
     end_session = proxy_method(RegistryActor.end_session)
     get_session_history = proxy_method(RegistryActor.get_session_history)
+    terminate_session = proxy_method(RegistryActor.terminate_session)
+    modify_session = proxy_method(RegistryActor.modify_session)
+    warn_session = proxy_method(RegistryActor.warn_session)
+    request_sync = proxy_method(RegistryActor.request_sync)
+    end_sessions = proxy_method(RegistryActor.end_sessions)
     list_sessions = proxy_method(RegistryActor.list_sessions)
     count_sessions = proxy_method(RegistryActor.count_sessions)
     explain_limit = proxy_method(RegistryActor.explain_limit)

@@ -19,7 +19,7 @@ from sessiond.actors.errors import Internal, InvalidRequest, InvalidTransition, 
 from sessiond.actors.guard import GuardedActor
 from sessiond.actors.history import CLAIMED, FIELDS, METADATA, STATE, named, noted, read
 from sessiond.actors.incarnation import ADMIN, SERVICE
-from sessiond.actors.lifecycle import conclude, forward, publish, restart
+from sessiond.actors.lifecycle import conclude, end_by_service, forward, publish, restart
 from sessiond.actors.params import (
     MAX_EPOCH,
     Changes,
@@ -264,7 +264,7 @@ class SessionActor(GuardedActor):
         """End for the reason of the deadline that is past; if none is any more, file the next look of the reaper."""
         deadline = self.deadline()
         if deadline is not None and deadline.monotonic <= self._context.clock.read().monotonic:
-            self._end_by_service(deadline.reason, SERVICE)
+            end_by_service(self, deadline.reason, SERVICE)
         else:
             self._file_again()
 
@@ -273,7 +273,7 @@ class SessionActor(GuardedActor):
         if self._incarnation is not None and self._incarnation.gives_up(
             self.seq, self._touched, self._context.clock.read()
         ):
-            self._end_by_service("gateway_lost", SERVICE)
+            end_by_service(self, "gateway_lost", SERVICE)
 
     def look(self, now: Instant) -> bool:
         """Whether a deadline is past at this look of the reaper; if none is, file the next look.
@@ -349,14 +349,6 @@ class SessionActor(GuardedActor):
             return False
         return holders is None or self._incarnation is None or self._incarnation in holders
 
-    def _end_by_service(self, reason: str, author: int) -> None:
-        """End without having been asked for it by a gateway; that is no activity."""
-        now = self._context.clock.read()
-        ended_by = self._context.authors[author].kind
-        conclude(
-            self, decide.finished(self.record, reason, ended_by, _NO_OPTIONS, now, self._touched.wall), now, author
-        )
-
     def _require(self, if_version: int) -> None:
         if if_version.__class__ is not int or if_version < 1:
             raise InvalidRequest("if_version: expected a positive int", field="if_version")
@@ -410,7 +402,7 @@ class SessionActor(GuardedActor):
     def _stop(self) -> None:
         """Somebody stopped the actor by its ref: an administrator's end."""
         if self._context.directory.by_id.get(self.record.id) is self:
-            self._end_by_service("admin", ADMIN)
+            end_by_service(self, "admin", ADMIN)
         self.actor_stopped.set()
 
     def _release(self) -> None:

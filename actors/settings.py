@@ -11,7 +11,7 @@ from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.params import MAX_LEASE, Name, Seconds, ShortName
 from sessiond.actors.registration import Policy
 
-__all__ = ["Count", "GatewaySettings", "Settings", "WatchSettings"]
+__all__ = ["Commanding", "Count", "GatewaySettings", "Settings", "WatchSettings"]
 
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=10_000_000)]
 Rate: TypeAlias = Annotated[int, Meta(ge=50, le=1_000_000)]
@@ -112,3 +112,30 @@ class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         Seconds,
         Meta(description="A watcher that takes nothing for so long is dropped; before its connection is given up."),
     ] = 10.0
+
+
+class Commanding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How gateways are told to do something."""
+
+    timeout: Annotated[
+        float,
+        Meta(gt=0, le=60, description="A gateway that does not answer a command for so long is asked again."),
+    ] = 5.0
+    attempts: Annotated[
+        int, Meta(ge=1, le=10, description="So many times, over its connections in turn, before it is given up.")
+    ] = 3
+    wait: Annotated[
+        float, Meta(ge=0, le=3600, description="A gateway that is gone is given so long to come back to its commands.")
+    ] = 30.0
+    rate: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Calls that end_sessions ends in a second: more at once may be too much for a gateway.",
+        ),
+    ] = 50
+    queue: Annotated[
+        int,
+        Meta(ge=1, le=100_000, description="Commands that wait for one gateway, 1.3 KB each; more are refused."),
+    ] = 10_000

@@ -53,6 +53,8 @@ class Tally:
         self.duration = {kind: Histogram(DURATION_BOUNDS) for kind in (*self.types, OTHER)}
         self.refused: Counter[str] = Counter()
         self.restarts: Counter[str] = Counter()
+        self.commands: Counter[tuple[str, str]] = Counter()
+        """By command and outcome."""
         self.gateways: Counter[str] = Counter()
         """What happened to gateways: see ``registration.EVENTS``."""
         self.watchers = 0
@@ -84,6 +86,10 @@ class Tally:
         kind = self.types.get(record.type, OTHER)
         self.ended[kind, self.reasons.get(record.end_reason or "", OTHER)] += 1
         self.duration[kind].observe(duration)
+
+    def count_command(self, command: str, outcome: str) -> None:
+        """A command to a gateway is over."""
+        self.commands[command, outcome] += 1
 
     def count_refused(self, limit: str) -> None:
         """A session was not created because of the limit of that name."""

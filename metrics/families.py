@@ -11,6 +11,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.utils import floatToGoString
 
 from sessiond._version import __version__
+from sessiond.actors.commanding import COMMANDS, OUTCOMES
 from sessiond.actors.context import Context
 from sessiond.actors.events import DROP_REASONS
 from sessiond.actors.limits import MAX_SESSIONS
@@ -25,7 +26,7 @@ Live: TypeAlias = dict[tuple[str, str], int]
 L = TypeVar("L", bound=tuple[str, ...])
 F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 
-ACTORS = ("session", "registry", "surveyor", "herald", "reaper", "gateway", "front_end")
+ACTORS = ("session", "registry", "surveyor", "herald", "reaper", "gateway", "commander", "ender", "front_end")
 CODES = ("ok", "internal")
 """Codes that are there before the first request has one: a rate begins with the second sample of a series, so an
 alert on the first ``internal`` needs a zero before it. So do all types, reasons and actors below."""
@@ -109,6 +110,7 @@ def families(
         *_histories(context),
         *_limits(context),
         *_gateways(context),
+        *_commands(context),
         *_watching(context),
         *_internals(context),
     ]
@@ -151,6 +153,15 @@ def _histories(context: Context) -> Iterable[Metric]:
         "sessiond_session_duration_seconds", "Time from creation to the end, of ended sessions.", labels=("type",)
     )
     yield _observed(duration, {kind: Histogram(DURATION_BOUNDS) for kind in kinds} | tally.duration)
+
+
+def _commands(context: Context) -> Iterable[Metric]:
+    commands = CounterMetricFamily(
+        "sessiond_commands", "Commands to gateways that are over, by what came of them.", labels=("command", "outcome")
+    )
+    yield _filled(commands, dict.fromkeys(itertools.product(COMMANDS, OUTCOMES), 0) | dict(context.tally.commands))
+    waiting = 0 if context.commander is None else len(context.commander.lanes)
+    yield GaugeMetricFamily("sessiond_commands_waiting", "Commands to gateways that are not over.", waiting)
 
 
 def _limits(context: Context) -> Iterable[Metric]:

@@ -9,9 +9,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from sessiond.actors.arguments import (
+    CommandArguments,
     CountArguments,
     CreateArguments,
     EndArguments,
+    EndSessionsArguments,
     ExplainArguments,
     Fields,
     FilterArguments,
@@ -26,15 +28,18 @@ from sessiond.actors.arguments import (
 from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.results import (
+    Commanded,
     Count,
     Created,
     Ended,
+    EndedSessions,
     Explanation,
     Gateways,
     History,
     Registered,
     Renewed,
     Synced,
+    Terminated,
     Updated,
 )
 from sessiond.transport import client_requests as requests
@@ -156,6 +161,30 @@ class AsyncClient:
     async def get_session_history(self, target: Target) -> History:
         """See ``Client.get_session_history``."""
         return await self._perform(requests.get_session_history(target))
+
+    async def terminate_session(
+        self, target: Target, /, reason: str | None = None, **options: Unpack[CommandArguments]
+    ) -> Terminated:
+        """See ``Client.terminate_session``."""
+        return await self._perform(requests.terminate_session(target, reason, options))
+
+    async def modify_session(
+        self, target: Target, /, changes: Mapping[str, Scalar | None], **options: Unpack[CommandArguments]
+    ) -> Commanded:
+        """See ``Client.modify_session``."""
+        return await self._perform(requests.modify_session(target, changes, options))
+
+    async def warn_session(self, target: Target, /, text: str, **options: Unpack[CommandArguments]) -> Commanded:
+        """See ``Client.warn_session``."""
+        return await self._perform(requests.warn_session(target, text, options))
+
+    async def request_sync(self, gateway: str, /, **options: Unpack[CommandArguments]) -> Commanded:
+        """See ``Client.request_sync``."""
+        return await self._perform(requests.request_sync(gateway, options))
+
+    async def end_sessions(self, /, **query: Unpack[EndSessionsArguments]) -> EndedSessions:
+        """See ``Client.end_sessions``."""
+        return await self._perform(requests.end_sessions(query))
 
     @overload
     async def list_sessions(self, /, *, fields: None = None, **query: Unpack[ListArguments]) -> SessionPage: ...

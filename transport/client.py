@@ -9,9 +9,11 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from sessiond.actors.arguments import (
+    CommandArguments,
     CountArguments,
     CreateArguments,
     EndArguments,
+    EndSessionsArguments,
     ExplainArguments,
     Fields,
     FilterArguments,
@@ -26,15 +28,18 @@ from sessiond.actors.arguments import (
 from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.results import (
+    Commanded,
     Count,
     Created,
     Ended,
+    EndedSessions,
     Explanation,
     Gateways,
     History,
     Registered,
     Renewed,
     Synced,
+    Terminated,
     Updated,
 )
 from sessiond.transport import client_requests as requests
@@ -172,6 +177,45 @@ class Client:
     def get_session_history(self, target: Target) -> History:
         """When what changed in the session, and by whom; also of one that has ended, as long as it is retained."""
         return self._perform(requests.get_session_history(target))
+
+    def terminate_session(
+        self, target: Target, /, reason: str | None = None, **options: Unpack[CommandArguments]
+    ) -> Terminated:
+        """Have the session's gateway hang up, then end the session with reason ``admin``.
+
+        ``reason`` is for the gateway. It has ``timeout`` seconds to answer, three times, and ``wait`` seconds to come
+        back if it is gone; so much longer than others this request may take. That holds for all commands.
+
+        Raises:
+            Unavailable: the gateway refused, or is gone; ``details["gateway"]`` says which. The session goes on.
+            RequestTimeout: the gateway did not answer (``details["gateway"]`` is ``"timeout"``), or the service.
+            Overloaded: too many commands wait for the gateway.
+        """
+        return self._perform(requests.terminate_session(target, reason, options))
+
+    def modify_session(
+        self, target: Target, /, changes: Mapping[str, Scalar | None], **options: Unpack[CommandArguments]
+    ) -> Commanded:
+        """Have the gateway change something about the call; raises as ``terminate_session``."""
+        return self._perform(requests.modify_session(target, changes, options))
+
+    def warn_session(self, target: Target, /, text: str, **options: Unpack[CommandArguments]) -> Commanded:
+        """Have the gateway tell those who speak something; raises as ``terminate_session``."""
+        return self._perform(requests.warn_session(target, text, options))
+
+    def request_sync(self, gateway: str, /, **options: Unpack[CommandArguments]) -> Commanded:
+        """Have a gateway report its sessions; raises as ``terminate_session``."""
+        return self._perform(requests.request_sync(gateway, options))
+
+    def end_sessions(self, /, **query: Unpack[EndSessionsArguments]) -> EndedSessions:
+        """End the sessions that match as ``terminate_session`` does, ``limit`` at a time.
+
+        Unless ``dry_run`` is false nothing is ended: the answer says what would be.
+
+        Raises:
+            LimitExceeded: more match than ``most``.
+        """
+        return self._perform(requests.end_sessions(query))
 
     @overload
     def list_sessions(self, /, *, fields: None = None, **query: Unpack[ListArguments]) -> SessionPage: ...

@@ -266,7 +266,7 @@ class Connection(asyncio.Protocol):
             if not self._is_limited():
                 self._work_later()
         elif self._is_last:
-            if not self._responder.pending:
+            if not self._responder.pending and not self._responder.patient:
                 self._finish()
         else:
             self._set_reading(True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from sessiond.transport.codec import NOTIFICATION, encode
+from sessiond.transport.asking import Asking
+from sessiond.transport.codec import NOTIFICATION, Response, encode
 
 if TYPE_CHECKING:
     from sessiond.actors.incarnation import Incarnation
@@ -30,6 +31,8 @@ class Peer:
         self._connection = connection
         self.watcher: Watcher | None = None
         """Who is told what the client watches; None if it never watched anything."""
+        self._asking: Asking | None = None
+        """What the client is asked; None before it is asked anything."""
         self._to_tell: list[Callable[[], object]] = []
         self._to_wake: list[Callable[[], object]] = []
 
@@ -65,6 +68,29 @@ class Peer:
         if not self.is_lost:
             self._connection.dismiss(reason)
 
+    def ask(
+        self,
+        method: str,
+        arguments: Mapping[str, object],
+        answered: Callable[[Any, Any], object],
+        lost: Callable[[], object],
+    ) -> Callable[[], None]:
+        """See ``Link``."""
+        if self.is_lost:
+            lost()
+            return _nothing
+        if self._asking is None:
+            self._asking = Asking()
+            self.when_lost(self._asking.lose)
+        frame, forget = self._asking.ask(method, arguments, answered, lost)
+        self.send(frame)
+        return forget
+
+    def answered(self, response: Response) -> None:
+        """The client has answered something; maybe what it was asked."""
+        if self._asking is not None:
+            self._asking.take(response)
+
     def lost(self) -> None:
         """The connection is lost: say so to whoever wants to know."""
         self.is_lost = True
@@ -81,3 +107,7 @@ class Peer:
                 function()
             except Exception as error:  # noqa: BLE001  (the others are to know too)
                 self._connection.crashed(error)
+
+
+def _nothing() -> None:
+    """There is nothing to forget."""

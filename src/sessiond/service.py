@@ -65,9 +65,10 @@ class Service:
             LoopDispatcher(loop),
             self._clock,
             self._give_up,
-            limits=config.limit,
+            config.limit,
             gateways=config.gateways,
             watching=config.watch,
+            commanding=config.commands,
         )
         self.registry = cast("RegistryRef", RegistryActor.start(context, self._session_class))
         self._front_end_ref = FrontEnd.start(context, self.registry.local(), self._config.limits, loop)

@@ -116,6 +116,7 @@ def costs_of_requests() -> dict[str, Cost]:
         count("end_session", "end_session", "normal")
         costs["get_session of an ended one"] = _cost(service, lambda number: ("get_session", ids[number]))
         costs |= _costs_of_gateways(service)
+        costs |= _costs_of_commands(service)
     return costs | _costs_within_limits() | _costs_of_watching()
 
 
@@ -142,6 +143,22 @@ def _costs_of_gateways(service: StillService) -> dict[str, Cost]:
         "heartbeat_gateway": _cost(service, lambda _: ("heartbeat_gateway", "gw-07", {"epoch": "e1"})),
         "list_gateways": _cost(service, lambda _: ("list_gateways",)),
         "sync_sessions, 4 of them": _cost(service, lambda _: ("sync_sessions", "gw-07", {"external_ids": known})),
+    }
+
+
+def _costs_of_commands(service: StillService) -> dict[str, Cost]:
+    """The same of commands to gateways that take none, which refuse all but ends; the rest is theirs."""
+    ids = service.create(2 * SESSIONS)
+    return {
+        "modify_session": _cost(
+            service, lambda number: ("modify_session", ids[number], {"hold": True}), are_answered=False
+        ),
+        "warn_session": _cost(
+            service, lambda number: ("warn_session", ids[number], "One minute left"), are_answered=False
+        ),
+        "request_sync": _cost(service, lambda _: ("request_sync", "no such gateway"), are_answered=False),
+        "end_sessions, a dry run of 10": _cost(service, lambda _: ("end_sessions", {"gateway": "gw-03", "limit": 10})),
+        "terminate_session": _cost(service, lambda number: ("terminate_session", ids[number], {"reason": "x"})),
     }
 
 
@@ -206,7 +223,9 @@ def _costs_in_turn(service: StillService, *requests: Callable[[int], tuple[Any, 
     return [Cost(-(-meter.calls // SESSIONS), -(-meter.instructions // SESSIONS)) for meter in meters]
 
 
-def _cost(service: StillService, request: Callable[[int], tuple[Any, ...]], together: int = 1) -> Cost:
+def _cost(
+    service: StillService, request: Callable[[int], tuple[Any, ...]], together: int = 1, *, are_answered: bool = True
+) -> Cost:
     """The mean cost of ``request`` 40 to 79, so many ``together`` in each read, after 0 to 39 have warmed it up."""
     reads = [
         b"".join(_packed(request(number)) for number in range(first, first + together)) for first in range(2 * SESSIONS)
@@ -216,7 +235,10 @@ def _cost(service: StillService, request: Callable[[int], tuple[Any, ...]], toge
     meter = Meter()
     for read in reads[SESSIONS:]:
         meter.count(functools.partial(service.receive, read))
-    service.answers()
+    if are_answered:
+        service.answers()
+    else:
+        service.socket.written.clear()
     requests = SESSIONS * together
     return Cost(-(-meter.calls // requests), -(-meter.instructions // requests))
 

@@ -21,7 +21,7 @@ from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryActor
 from sessiond.actors.results import Registered
 from sessiond.actors.session import SessionActor, SessionRef
-from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
+from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
 
 __all__ = ["ManualTimers", "Service", "send", "service"]
 
@@ -46,6 +46,7 @@ class ManualTimers(ThreadDispatcher):
 
 _USUAL = GatewaySettings()
 _KEPT = WatchSettings()
+_COMMANDING = Commanding()
 
 
 class Service:
@@ -58,13 +59,21 @@ class Service:
         limits: Iterable[Limit] = (),
         gateways: GatewaySettings = _USUAL,
         watching: WatchSettings = _KEPT,
+        commanding: Commanding = _COMMANDING,
     ) -> None:
         self.clock = ManualClock()
         self.dispatcher = ManualTimers()
         self.given_up: list[str] = []
         """The actors that could not be kept running."""
         self.context = Context.create(
-            settings, self.dispatcher, self.clock, self.given_up.append, limits, gateways, watching
+            settings,
+            self.dispatcher,
+            self.clock,
+            self.given_up.append,
+            limits,
+            gateways=gateways,
+            watching=watching,
+            commanding=commanding,
         )
         self.registry = RegistryActor.start(self.context, session_class)
         self.ping()  # by then it has started its colleagues
@@ -128,10 +137,11 @@ def service(
     limits: Iterable[Limit] = (),
     gateways: GatewaySettings = _USUAL,
     watching: WatchSettings = _KEPT,
+    commanding: Commanding = _COMMANDING,
     **settings: Any,
 ) -> Iterator[Service]:
     """Serve sessions of ``session_class`` within these limits and with these settings until the block ends."""
-    running = Service(Settings(**settings), session_class, limits, gateways, watching)
+    running = Service(Settings(**settings), session_class, limits, gateways, watching, commanding)
     yield running
     running.registry.stop()
     running.dispatcher.stop()
