@@ -148,3 +148,14 @@ def test_the_commands_for_a_look_from_a_shell_work(service):
     info, count = map(json.loads, service.shell(script).splitlines())
     assert info["name"] == "sessiond"
     assert count == {"count": 0, "groups": {}}
+
+
+def test_calls_can_be_ended_as_it_says(service):
+    """The commands of that section, on a service with calls of a gateway that takes no commands."""
+    create = """sessiond call create_session '{"type": "sip", "gateway": "gw-1", "metadata": {"trunk": "t-3"}}'\n"""
+    ids = [json.loads(line)["id"] for line in service.shell(create * 3).splitlines()]
+    (script,) = blocks(section(OPERATIONS, "## Ending calls"), "sh")
+    one, dry, many = map(json.loads, service.shell(script, id=ids[0]).splitlines())
+    assert one["gateway"] == "not_asked"
+    assert (dry["matched"], dry["ids"]) == (2, ids[1:])
+    assert (many["ended"], many["failed"], many["cursor"]) == (2, [], None)
