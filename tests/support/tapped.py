@@ -16,7 +16,7 @@ from sessiond import Client, Registration
 from sessiond.actors.settings import GatewaySettings
 from sessiond.config import Config
 
-__all__ = ["Tapped", "other", "policy", "tapped"]
+__all__ = ["Tapped", "call", "create", "live", "other", "policy", "tapped"]
 
 
 class Tapped:
@@ -84,3 +84,18 @@ def other(served: Any, epoch: str = "e1", name: str = "gw-1") -> Iterator[Client
     with Client(port=served.port, gateway=Registration(name=name, epoch=epoch)) as client:
         client.ping()
         yield client
+
+
+def call(name: str, state: str = "active") -> dict[str, Any]:
+    """A call that a gateway has."""
+    return {"type": "sip", "external_id": name, "state": state}
+
+
+def create(client: Client, name: str) -> str:
+    """Create the session of a call; its id."""
+    return client.create_session(**call(name), gateway="gw-1").id
+
+
+def live(client: Client) -> dict[str | None, str]:
+    """The live sessions of the gateway and their states, by its own ids."""
+    return {each.external_id: each.state for each in client.sessions(gateway="gw-1")}

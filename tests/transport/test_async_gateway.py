@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 
 import pytest
 from clients import PATIENCE, asynchronous
 from proxies import Cut
-from scripted import scripted
 from serving import serving
-from tapped import other, policy, tapped
+from tapped import call, create, live, other, policy, tapped
 
-from sessiond import AsyncGateway, Client, Gateway
+from sessiond import AsyncGateway, Client
 from sessiond.actors.errors import Conflict, NotFound
 from sessiond.transport.async_gateway import BEATS, RETRY, pause_for
-
-REGISTERED = {"gateway": "gw-1", "epoch": "e1", "outcome": "registered", "lease": 30.0, "grace": 120.0} | {
-    "sessions": 0, "suspect": 0, "instance": "i",
-}  # fmt: skip
 
 
 class Paused:
@@ -47,10 +41,6 @@ class Paused:
         self._elapsed.set()
 
 
-def call(name, state="active"):
-    return {"type": "sip", "external_id": name, "state": state}
-
-
 class Calls(dict):
     """What a gateway has: external ids and states. It counts how often it is asked."""
 
@@ -67,15 +57,6 @@ class Calls(dict):
 
 def gateway(peer, calls, **options):
     return AsyncGateway("gw-1", **{"port": peer.port, "epoch": "e1", "timeout": PATIENCE, "sessions": calls} | options)
-
-
-def live(client):
-    """The live sessions and their states, by the gateway's ids."""
-    return {each.external_id: each.state for each in client.sessions(gateway="gw-1")}
-
-
-def create(client, name, **fields):
-    return client.create_session(**{**call(name), "gateway": "gw-1"} | fields).id
 
 
 # Registered
@@ -391,30 +372,38 @@ async def test_a_gateway_that_cannot_tell_its_calls_does_not_say_that_it_has_non
 
 
 @asynchronous
-async def test_it_carries_out_commands_and_reports_its_calls_by_itself():
-    named = []
-
-    def sync(_, options):
-        named.append(options["external_ids"])
-        return {"sync": "7", "unknown": [], "ended": [], "missing": [], "cursor": None}
-
-    with scripted(register_gateway=lambda *_: REGISTERED, sync_sessions=sync) as peer:
+async def test_it_carries_out_commands():
+    """The session of a call ends when the call has, and one that has no call is ended."""
+    with tapped() as service:
+        calls = Calls(a="active", b="active")
 
         async def terminate(arguments):
-            if arguments["external_id"] != "a":
+            if calls.pop(arguments["external_id"], None) is None:
                 raise NotFound("No such call")
-            return {}
 
+        async with gateway(service, calls, commands={"terminate_session": terminate}) as gw:
+            await gw.synced()
+            create(service.client, "over")
+            for name, outcome in (("a", "done"), ("over", "not_found")):
+                address = {"gateway": "gw-1", "external_id": name}
+                answer = await asyncio.to_thread(service.client.terminate_session, address)
+                assert answer.gateway == outcome
+            assert live(service.client) == calls == {"b": "active"}
+
+
+@asynchronous
+async def test_it_reports_its_calls_when_the_service_asks_for_them():
+    async def warn(arguments):
+        raise AssertionError
+
+    with tapped() as service:
         calls = Calls(a="active")
-        async with gateway(peer, calls, commands={"terminate_session": terminate}) as gw:
+        async with gateway(service, calls, commands={"warn_session": warn}) as gw:
             await gw.synced()
-            assert await asyncio.to_thread(peer.ask, "terminate_session", {"external_id": "a"}) == (None, {})
-            error, _ = await asyncio.to_thread(peer.ask, "terminate_session", {"external_id": "b"})
-            assert error[2]["code"] == "not_found"
             calls["b"] = "held"
-            assert await asyncio.to_thread(peer.ask, "report_sessions", {}) == (None, {})
+            assert (await asyncio.to_thread(service.client.request_sync, "gw-1")).gateway == "done"
             await gw.synced()
-            assert named == [["a"], ["a", "b"]]
+            assert live(service.client) == {"a": "active", "b": "held"}
 
 
 @asynchronous
@@ -423,72 +412,3 @@ async def test_a_pause_ends_early_if_something_happens():
     asyncio.get_running_loop().call_soon(happened.set)
     await pause_for(happened, PATIENCE)
     await pause_for(asyncio.Event(), 0.0)
-
-
-# For threads
-
-
-def test_a_gateway_of_threads():
-    """Its functions are called on other threads, and its client speaks as the gateway on another connection."""
-    with tapped() as service:
-        service.client.end_session(create(service.client, "ended"), "busy")
-        is_told, threads = threading.Event(), set()
-
-        def sessions():
-            threads.add(threading.current_thread())
-            return [call("a"), call("ended")]
-
-        def on_ended(external_id, reason):
-            assert (external_id, reason) == ("ended", "busy")
-            threads.add(threading.current_thread())
-            is_told.set()
-
-        with Gateway("gw-1", port=service.port, timeout=PATIENCE, sessions=sessions, on_ended=on_ended) as gw:
-            gw.synced(PATIENCE)
-            assert is_told.wait(PATIENCE)
-            assert live(service.client) == {"a": "active"}
-            assert gw.client.ping() == "pong"
-            [shown] = service.client.list_gateways().gateways
-            assert (shown.name, shown.epoch, shown.connections) == (gw.name, gw.epoch, 2)
-        assert threading.current_thread() not in threads
-        assert not any(each.is_alive() for each in threads)
-
-
-def test_a_gateway_of_threads_carries_out_commands():
-    """On other threads, and only on the connection that said so."""
-    threads = set()
-
-    def warn(arguments):
-        threads.add(threading.current_thread())
-        return {"said": arguments["text"]}
-
-    with (
-        scripted(register_gateway=lambda *_: REGISTERED) as peer,
-        Gateway("gw-1", port=peer.port, timeout=PATIENCE, sessions=list, commands={"warn_session": warn}) as gw,
-    ):
-        assert peer.ask("warn_session", {"text": "Hello"}) == (None, {"said": "Hello"})
-        assert gw.client.ping() == "pong"
-        assert [each[0][1][1].get("capabilities") for each in peer.heard] == [["commands"], None]
-    assert threads
-    assert threading.current_thread() not in threads
-
-
-def test_a_gateway_of_threads_that_is_refused():
-    with (
-        tapped(policy("refuse")) as service,
-        other(service.served, "e0"),
-        pytest.raises(Conflict),
-        Gateway("gw-1", port=service.port, sessions=list),
-    ):
-        raise AssertionError
-
-
-def test_a_gateway_of_threads_hears_that_it_was_replaced():
-    with tapped(policy("take_over")) as service:
-        is_replaced = threading.Event()
-        with Gateway(
-            "gw-1", port=service.port, timeout=PATIENCE, sessions=list, on_replaced=is_replaced.set, on_refused=print
-        ) as gw:
-            gw.synced(PATIENCE)
-            with other(service.served, "e2"):
-                assert is_replaced.wait(PATIENCE)
