@@ -12,7 +12,7 @@ import pytest
 import webrtc
 from proxies import cut, passing, proxying
 
-from sessiond import Client
+from sessiond import Client, errors
 
 NAME = "webrtc-1"
 
@@ -77,7 +77,7 @@ def ended(client, **filters):
 
 def timeline(history):
     """What became of a session, change after change."""
-    return [each.state or each.reason or ",".join(each.names) for each in history.entries]
+    return [each.state or each.reason or each.command or ",".join(each.names) for each in history.entries]
 
 
 def test_a_call_is_followed_from_its_offer_to_the_hang_up(serve, start_gateway, call, ask):
@@ -333,3 +333,58 @@ def test_a_gateway_that_is_started_again_has_new_calls_and_not_the_old_ones(serv
     call(start_gateway(service), caller="new")
     until(lambda: {each.caller for each in sessions(client)} == {"new-0"})
     assert client.count_sessions(ended=True, by="end_reason").groups == {"gateway_lost": 2}
+
+
+def test_an_administrator_ends_the_real_call(serve, start_gateway, call, ask):
+    """The peer is hung up on, and the session ends once it is; another call goes on."""
+    service = serve()
+    client = ask(service)
+    gateway = start_gateway(service)
+    chosen, other = call(gateway, caller="chosen"), call(gateway, caller="other")
+    in_state(client, "active", count=2)
+    (session,) = sessions(client, caller="chosen-0")
+    assert client.terminate_session(session.id).gateway == "done"
+    chosen.hear("ended", reason="admin")
+    session = ended(client)
+    assert (session.caller, session.end_reason, session.ended_by) == ("chosen-0", "admin", "admin")
+    assert timeline(client.get_session_history(session.id))[-2:] == ["terminate_session", "admin"]
+    heard = other.received()
+    until(lambda: other.received() > heard)
+
+
+def test_an_administrator_holds_a_call(serve, start_gateway, call, ask):
+    """The peer hears nothing until it may again. What else an administrator may want is refused."""
+    service = serve()
+    client = ask(service)
+    call(start_gateway(service))
+    (session,) = in_state(client, "active")
+    client.modify_session(session.id, {"state": "held"})
+    in_state(client, "held")
+    client.modify_session(session.id, {"state": "active"})
+    in_state(client, "active")
+    with pytest.raises(errors.Unavailable) as caught:
+        client.modify_session(session.id, {"codec": "opus"})
+    assert caught.value.details["error"]["code"] == "invalid_request"
+
+
+def test_a_call_that_the_service_ends_by_itself_is_hung_up_on(serve, start_gateway, call, ask):
+    service = serve("--sessions-max-duration", "1")
+    client = ask(service)
+    call(start_gateway(service)).hear("ended", reason="max_duration")
+    assert ended(client).end_reason == "max_duration"
+
+
+def test_a_call_that_was_ended_behind_the_gateways_back_is_hung_up_on(serve, start_gateway, call, ask):
+    """It could not hear of that, and learns it when it compares its calls with the service's."""
+    service = serve()
+    client = ask(service)
+    with proxying(service.port) as proxy:
+        peer = call(start_gateway(proxy))
+        (session,) = in_state(client, "active")
+        proxy.to_service = cut
+        proxy.cut()
+        until(lambda: sessions(client, suspect=True))
+        client.end_session(session.id, "fraud")
+        proxy.to_service = passing
+        peer.hear("ended", reason="fraud")
+    assert ended(client).end_reason == "fraud"
