@@ -89,7 +89,7 @@ def test_the_ends_of_the_service_are_told(manager):
 
 
 def test_what_crashes_is_told_as_it_was_kept():
-    with service(Touchy, WATCHING) as manager:
+    with service(Touchy, watching=WATCHING) as manager:
         told, _ = watch(manager)
         session_id = manager.create()
         with pytest.raises(Internal):
