@@ -392,6 +392,35 @@ async def test_it_carries_out_commands():
 
 
 @asynchronous
+async def test_a_command_whose_connection_is_lost_is_carried_out_all_the_same():
+    """The service asks again on the next one, and is told what the first time came to, or that the call is gone."""
+    with tapped() as service:
+        calls, begun, may_end = Calls(a="active"), asyncio.Event(), asyncio.Event()
+
+        async def terminate(arguments):
+            begun.set()
+            await may_end.wait()
+            if calls.pop(arguments["external_id"], None) is None:
+                raise NotFound("No such call")
+
+        async with gateway(service, calls, commands={"terminate_session": terminate}) as gw:
+            await gw.synced()
+            [session] = service.client.sessions()
+            asking = asyncio.create_task(asyncio.to_thread(service.client.terminate_session, session.id))
+            await begun.wait()
+            link = gw.client._line._link
+            gw._synced.clear()
+            service.cut()
+            await link.closed.wait()
+            await gw.synced()
+            may_end.set()
+            assert (await asking).gateway in {"done", "not_found"}
+            [session] = service.client.sessions(ended=True)
+            assert (session.end_reason, session.ended_by) == ("admin", "admin")
+            assert calls == {}
+
+
+@asynchronous
 async def test_it_reports_its_calls_when_the_service_asks_for_them():
     async def warn(arguments):
         raise AssertionError
