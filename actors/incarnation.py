@@ -84,6 +84,7 @@ class Incarnation:
         "links",
         "loss",
         "metadata",
+        "refused_parts",
         "registered",
         "renewed_until",
         "sessions",
@@ -113,6 +114,8 @@ class Incarnation:
         self.capabilities: frozenset[str] = frozenset()
         """What it said without a connection that it can be asked to do."""
         self.metadata: Mapping[str, Scalar] = {}
+        self.refused_parts = 0
+        """How many parts of syncs were refused for what was in them: nobody knows which sync they were of."""
         self.is_replaced = False
         """Whether another one has taken its name over."""
         self.has_shared = False

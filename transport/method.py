@@ -35,7 +35,13 @@ class Method(Generic[P]):
     """One method of the wire."""
 
     def __init__(
-        self, kind: type[P], run: Callable[..., object], *, is_slow: bool = False, needs_peer: bool = False
+        self,
+        kind: type[P],
+        run: Callable[..., object],
+        *,
+        is_slow: bool = False,
+        needs_peer: bool = False,
+        refused: Callable[[RegistryActor], None] = lambda _: None,
     ) -> None:
         """Decode parameters as ``kind`` and answer with ``run``, which may return a pending answer.
 
@@ -44,6 +50,7 @@ class Method(Generic[P]):
             run: called with the registry and the parameters.
             is_slow: even what is done at once may take a good part of a millisecond.
             needs_peer: it matters on which connection the request came; ``run`` gets the ``Peer`` as well.
+            refused: called when the parameters are wrong, so that there is nothing to run.
         """
         self.is_quick = not is_slow and not needs_peer
         """Whether a request may be answered in the quickest way there is."""
@@ -52,6 +59,7 @@ class Method(Generic[P]):
         self.decode = msgspec.msgpack.Decoder(kind).decode
         """The fast way, good for at most ``SMALL`` bytes; raises anything for what ``examine`` is to see."""
         self.run = run
+        self.refused = refused
 
     def answer(self, registry: RegistryActor, params: P, peer: Callable[[], Peer]) -> object:
         """``run``, for a request from ``peer``."""

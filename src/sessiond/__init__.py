@@ -10,7 +10,7 @@ from sessiond.actors import errors, results
 from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryRef
 from sessiond.actors.session import SessionActor, SessionRef
-from sessiond.actors.settings import Settings
+from sessiond.actors.settings import GatewaySettings, Settings
 from sessiond.config import Config
 from sessiond.embedded import collector, start, stop
 from sessiond.transport.async_client import AsyncClient
@@ -20,6 +20,7 @@ __all__ = [
     "AsyncClient",
     "Client",
     "Config",
+    "GatewaySettings",
     "RegistryRef",
     "Session",
     "SessionActor",

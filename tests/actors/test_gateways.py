@@ -528,6 +528,18 @@ def test_a_gateway_actor_that_crashes_loses_nothing(manager, monkeypatch, operat
     assert manager.given_up == []
 
 
+def test_a_gateway_that_could_not_register_leaves_nothing_behind(manager, monkeypatch):
+    def crash(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr(GatewayActor, "register", crash)
+    with pytest.raises(Internal):
+        manager.connect("gw")
+    manager.settle()
+    assert manager.registry.local()._gateways == {}
+    assert states(manager) == {}
+
+
 # Size
 
 
