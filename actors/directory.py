@@ -44,8 +44,12 @@ class Directory(Generic[E]):
     It is told of every change by the method for it; it never looks at an entry's record to see what has changed.
     """
 
-    def __init__(self, metadata_keys: Iterable[str] = ()) -> None:
-        """Index the fields of the contract and, beyond them, the metadata under ``metadata_keys``."""
+    def __init__(self, metadata_keys: Iterable[str] = (), counted: Iterable[str] = ()) -> None:
+        """Index the fields of the contract and, beyond them, the metadata under ``metadata_keys``.
+
+        Of the fields ``counted``, which a session keeps for life, it is also kept who lives, so that these need not be
+        found among all that ever had a value.
+        """
         self.by_id: Shards[str, E] = Shards()
         """Every entry by its session's id; only to be read."""
         self.table: SequenceTable[E] = SequenceTable()
@@ -75,6 +79,14 @@ class Directory(Generic[E]):
         leaving = (self._callers, self._callees, self._parents, self._groups, *self.metadata.values())
         self.live_only = frozenset(map(id, leaving))
         """The indexes, by identity, in which ended sessions are not."""
+        self._counted = tuple((FieldIndex(), field) for field in counted)
+        self.live: dict[str, FieldIndex] = {
+            "caller": self._callers,
+            "callee": self._callees,
+            "group": self._groups,
+            **{field: index for index, field in self._counted},
+        }
+        """The indexes of fields in which none but live sessions are, by the field's name; only to be read."""
         self.suspects: dict[int, Bitmap] = {}
         """The sessions of each lost incarnation, by their identity; kept by ``Incarnations``."""
         self.names: dict[str, str] = {}
@@ -122,9 +134,21 @@ class Directory(Generic[E]):
             self._parents.add(record.parent, seq)
         if record.group is not None:
             self._groups.add(record.group, seq)
+        if self._counted:
+            self._count(record, seq)
         for key, index in self.metadata.items():
             if (value := record.metadata.get(key)) is not None:
                 index.add(strict(value), seq)
+
+    def _count(self, record: Session, seq: int) -> None:
+        for index, field in self._counted:
+            if (value := getattr(record, field)) is not None:
+                index.add(value, seq)
+
+    def _discount(self, record: Session, seq: int) -> None:
+        for index, field in self._counted:
+            if (value := getattr(record, field)) is not None:
+                index.remove(value, seq)
 
     def _open_chunk(self, number: int) -> None:
         if len(self.names) >= MAX_NAMES:
@@ -156,6 +180,8 @@ class Directory(Generic[E]):
             self._parents.remove(old.parent, seq)
         if old.group is not None:
             self._groups.remove(old.group, seq)
+        if self._counted:
+            self._discount(old, seq)
         for key, index in self.metadata.items():
             if (value := old.metadata.get(key)) is not None:
                 index.remove(strict(value), seq)

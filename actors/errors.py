@@ -83,7 +83,7 @@ class UnknownMethod(CallerError):
 
 
 class NotFound(CallerError):
-    """No session, live or retained, has that id or address."""
+    """No session, live or retained, has that id or address; or no limit has that name."""
 
     code = "not_found"
 

@@ -6,6 +6,7 @@ import contextlib
 import math
 from typing import TYPE_CHECKING
 
+from sessiond.actors.commanding import CAPABILITY
 from sessiond.actors.errors import Conflict, LimitExceeded, SessiondError
 from sessiond.actors.guard import run
 from sessiond.actors.incarnation import Incarnation
@@ -159,9 +160,11 @@ class GatewayActor(ServiceActor):
             self._make_room()
             incarnation = Incarnation(self._gateway, epoch, self._context.authors.number(self._gateway, epoch), now)
             self._context.incarnations.add(incarnation)
+            self._publish(incarnation)
         incarnation.is_replaced = False
         if incarnation.loss is not None:
             self._context.incarnations.recover(incarnation, now)
+            self._publish(incarnation)
         self._note_sharing()
         return incarnation
 
@@ -185,6 +188,8 @@ class GatewayActor(ServiceActor):
             link.heard_at, link.lease, link.capabilities = now.monotonic, incarnation.lease, capabilities
             if link.incarnation is None:
                 self._bind(incarnation, link)
+            incarnation.takes_commands |= CAPABILITY in capabilities
+            self._tell_commander(incarnation)
         self._look_at(now.monotonic + incarnation.lease, now)
 
     def _bind(self, incarnation: Incarnation, link: Link) -> None:
@@ -195,6 +200,11 @@ class GatewayActor(ServiceActor):
         incarnation.links[link] = None
         link.when_lost(lambda: run(self, lambda gateway: gateway.left(incarnation, link)))
         link.bind(incarnation, spoke)
+
+    def _tell_commander(self, incarnation: Incarnation) -> None:
+        """Commands may wait for somebody who takes them."""
+        if incarnation.takes_commands and self._context.commander is not None:
+            self._context.commander.found(self._gateway)
 
     def _registered(self, incarnation: Incarnation, outcome: str) -> Registered:
         return Registered(
@@ -232,6 +242,7 @@ class GatewayActor(ServiceActor):
     def _lose(self, incarnation: Incarnation, now: Instant) -> None:
         grace = self._context.gateways.grace
         self._context.incarnations.lose(incarnation, now, grace)
+        self._publish(incarnation)
         self._context.tally.count_gateway("lost")
         self._look_at(now.monotonic + grace, now)
 
@@ -239,8 +250,16 @@ class GatewayActor(ServiceActor):
         if incarnation.loss is not None:
             self._context.tally.count_gateway("resumed")
             self._context.incarnations.recover(incarnation, now)
+            self._publish(incarnation)
             self._note_sharing()
+            self._tell_commander(incarnation)
             self._look_at(now.monotonic + incarnation.lease, now)
+
+    def _publish(self, incarnation: Incarnation) -> None:
+        """Record, for those who watch, whether it lives now."""
+        recording = self._context.recording
+        if recording is not None:
+            recording.gateway_changed(self._gateway, incarnation.epoch, "live" if incarnation.loss is None else "lost")
 
     def _note_sharing(self) -> None:
         live = [each for each in self._known if each.loss is None]

@@ -51,6 +51,11 @@ class FieldIndex(Mapping[Hashable, Bitmap]):
             left = tuple(other for other in held if other != n)
             part[value] = left if len(left) > 1 else left[0]
 
+    def size(self, value: Hashable) -> int:
+        """How many holders ``value`` has."""
+        held = self._holders.parts[hash(value) & SHARD_MASK].get(value)
+        return 0 if held is None else 1 if isinstance(held, int) else len(held)
+
     def only(self, value: Hashable) -> int | None:
         """The one holder of ``value``; None if there is none, or several."""
         held = self._holders.get(value)

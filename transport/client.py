@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from sessiond.actors.arguments import (
+    CommandArguments,
     CountArguments,
     CreateArguments,
     EndArguments,
+    EndSessionsArguments,
+    ExplainArguments,
     Fields,
+    FilterArguments,
     GatewayArguments,
     ListArguments,
     RegistrationArguments,
@@ -20,12 +25,28 @@ from sessiond.actors.arguments import (
     UpdateArguments,
     WalkArguments,
 )
-from sessiond.actors.errors import Unavailable
+from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
-from sessiond.actors.results import Count, Created, Ended, Gateways, History, Registered, Renewed, Synced, Updated
+from sessiond.actors.results import (
+    Commanded,
+    Count,
+    Created,
+    Ended,
+    EndedSessions,
+    Explanation,
+    Gateways,
+    History,
+    Registered,
+    Renewed,
+    Synced,
+    Terminated,
+    Updated,
+)
 from sessiond.transport import client_requests as requests
 from sessiond.transport.client_line import Line
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
+from sessiond.transport.client_watch import ClientWatch
+from sessiond.transport.registration import COMMANDS, Registration
 
 __all__ = ["Client"]
 
@@ -44,23 +65,46 @@ class Client:
     request whose connection was lost is sent again if that is safe, which is not so for one with ``if_version`` and
     for an update after which another one was sent for the same session: these raise ``Unavailable``, with
     ``details["outcome"] == "unknown"``. Once the service has been away for ``timeout`` requests no longer wait for
-    it, but fail at once until it is back.
+    it, but fail at once until it is back. Likewise while it takes requests and does not answer them: after two timeouts
+    in a row requests raise ``Unavailable`` at once, with ``details["circuit"] == "open"``, but for one now and then
+    that looks whether it answers again.
     """
 
-    def __init__(self, host: str = "127.0.0.1", port: int = 7600, *, timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 7600,
+        *,
+        timeout: float = 5.0,
+        gateway: Registration | None = None,
+    ) -> None:
         """Speak to the service on ``host`` and ``port``.
 
-        A request takes ``timeout`` seconds at most, repeats and the time to connect included.
+        A request takes ``timeout`` seconds at most, repeats and the time to connect included. Each connection is
+        registered as the ``gateway``'s first; if the service refuses that, requests raise why. A client has no thread
+        of its own, so its requests are the only sign of life that it gives; see ``Gateway``.
+
+        Raises:
+            ValueError: ``gateway`` claims that commands can be sent on this client's connection.
         """
+        if gateway is not None and COMMANDS in gateway.capabilities:
+            raise ValueError("A Client does not listen, so it cannot carry out commands: use Gateway")
+        self.gateway = gateway
+        """As which gateway it speaks, if as any."""
         self._address = (host, port)
         self._timeout = timeout
-        self._line = Line(host, port, timeout)
+        self._line = Line(host, port, timeout, gateway)
+        self._watches: weakref.WeakSet[ClientWatch] = weakref.WeakSet()
         self._is_closed = False
 
     def close(self) -> None:
-        """Close the connection. Requests under way and later ones raise ``Unavailable``."""
-        self._is_closed = True
-        self._own_line().close()
+        """Close the connection. Requests under way and later ones raise ``Unavailable``; watches end."""
+        if not self._is_closed:
+            line = self._own_line()
+            self._is_closed = True
+            line.close()
+        for watch in list(self._watches):
+            watch.close()
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +121,7 @@ class Client:
 
         Raises:
             Conflict: the ``request_id`` came before with other parameters.
-            LimitExceeded: as many sessions live as may.
+            LimitExceeded: as many sessions live as may, in all or by one of the configured limits.
         """
         return self._perform(requests.create_session(fields))
 
@@ -134,6 +178,45 @@ class Client:
         """When what changed in the session, and by whom; also of one that has ended, as long as it is retained."""
         return self._perform(requests.get_session_history(target))
 
+    def terminate_session(
+        self, target: Target, /, reason: str | None = None, **options: Unpack[CommandArguments]
+    ) -> Terminated:
+        """Have the session's gateway hang up, then end the session with reason ``admin``.
+
+        ``reason`` is for the gateway. It has ``timeout`` seconds to answer, three times, and ``wait`` seconds to come
+        back if it is gone; so much longer than others this request may take. That holds for all commands.
+
+        Raises:
+            Unavailable: the gateway refused, or is gone; ``details["gateway"]`` says which. The session goes on.
+            RequestTimeout: the gateway did not answer (``details["gateway"]`` is ``"timeout"``), or the service.
+            Overloaded: too many commands wait for the gateway.
+        """
+        return self._perform(requests.terminate_session(target, reason, options))
+
+    def modify_session(
+        self, target: Target, /, changes: Mapping[str, Scalar | None], **options: Unpack[CommandArguments]
+    ) -> Commanded:
+        """Have the gateway change something about the call; raises as ``terminate_session``."""
+        return self._perform(requests.modify_session(target, changes, options))
+
+    def warn_session(self, target: Target, /, text: str, **options: Unpack[CommandArguments]) -> Commanded:
+        """Have the gateway tell those who speak something; raises as ``terminate_session``."""
+        return self._perform(requests.warn_session(target, text, options))
+
+    def request_sync(self, gateway: str, /, **options: Unpack[CommandArguments]) -> Commanded:
+        """Have a gateway report its sessions; raises as ``terminate_session``."""
+        return self._perform(requests.request_sync(gateway, options))
+
+    def end_sessions(self, /, **query: Unpack[EndSessionsArguments]) -> EndedSessions:
+        """End the sessions that match as ``terminate_session`` does, ``limit`` at a time.
+
+        Unless ``dry_run`` is false nothing is ended: the answer says what would be.
+
+        Raises:
+            LimitExceeded: more match than ``most``.
+        """
+        return self._perform(requests.end_sessions(query))
+
     @overload
     def list_sessions(self, /, *, fields: None = None, **query: Unpack[ListArguments]) -> SessionPage: ...
     @overload
@@ -162,6 +245,16 @@ class Client:
             LimitExceeded: more groups than an answer may have.
         """
         return self._perform(requests.count_sessions(query))
+
+    def explain_limit(self, name: str, /, **options: Unpack[ExplainArguments]) -> Explanation:
+        """How near the limit of that name is, and the live sessions behind it, a page of them.
+
+        ``value`` says which of the values is meant, of a limit that is about each on its own.
+
+        Raises:
+            NotFound: no limit has that name.
+        """
+        return self._perform(requests.explain_limit(name, options))
 
     def register_gateway(self, name: str, /, **options: Unpack[RegistrationArguments]) -> Registered:
         """Bind the connection to an incarnation of a gateway: what is asked for on it is asked by the gateway.
@@ -199,6 +292,18 @@ class Client:
         """
         return self._perform(requests.sync_sessions(gateway, options))
 
+    def watch(self, /, **filters: Unpack[FilterArguments]) -> ClientWatch:
+        """What there is of the sessions that match, and then every change of them, as it happens.
+
+        An iterator over ``sessiond.events``, which waits for the next one, over a connection of its own; ``Mirror``
+        makes of them what there is. Close it, or use it in a ``with`` statement.
+        """
+        if self._is_closed:
+            raise Unavailable("The client is closed")
+        watch = ClientWatch(*self._address, self._timeout, filters)
+        self._watches.add(watch)
+        return watch
+
     def ping(self) -> str:
         """``"pong"``."""
         return self._perform(requests.ping())
@@ -211,21 +316,31 @@ class Client:
         """Any method by its name, with its parameters on the wire; the result as plain data."""
         return self._perform(requests.call(method, params))
 
+    def perform_all(self, requests: Sequence[Request[Any]]) -> list[Any]:
+        """The results of requests that are sent together; in place of one that failed its error.
+
+        For what is built on a client: the requests are made by ``client_requests``.
+        """
+        try:
+            return self._own_line().perform_all(requests)
+        except SessiondError as error:
+            return [error] * len(requests)
+
     # Inside
 
     def _perform(self, request: Request[R]) -> R:
-        if self._is_closed:
-            raise Unavailable("The client is closed")
         return self._own_line().perform(request)
 
     def _own_line(self) -> Line:
-        """This process's line.
+        """This process's line; raises ``Unavailable`` once the client is closed.
 
         One that was inherited is not used: its connection is the parent's, and its locks may be held for ever by
         threads that exist there only. Two threads that get here at once make two lines, of which one is used once.
         """
+        if self._is_closed:
+            raise Unavailable("The client is closed")
         line = self._line
         if line.pid != os.getpid():
             line.abandon()
-            line = self._line = Line(*self._address, self._timeout)
+            line = self._line = Line(*self._address, self._timeout, self.gateway)
         return line

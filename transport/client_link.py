@@ -14,15 +14,18 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from sessiond.actors.errors import UnknownMethod
 from sessiond.transport.client_replies import Reply, ReplyStream
 from sessiond.transport.client_requests import Request
-from sessiond.transport.codec import NotAFrameError
+from sessiond.transport.codec import Call, NotAFrameError, Notification, encode_error
 
 __all__ = ["Link", "Waiter", "prepare"]
 
+MAX_REFUSALS = 256
+"""Things that the service asks for and that are still to be refused; more get no answer at all."""
 CHUNK = 65_536
 """Bytes read at once: more than the answers to all threads together, but for long lists."""
 UNACKNOWLEDGED = 10.0
@@ -46,7 +49,7 @@ class _Signal(enum.Enum):
 class Waiter:
     """A thread with a request under way."""
 
-    __slots__ = ("deadline", "frame", "inbox", "is_waiting", "msgid", "request")
+    __slots__ = ("deadline", "frame", "inbox", "is_waiting", "msgid", "request", "token")
 
     def __init__(self, request: Request[Any], msgid: int, deadline: float) -> None:
         """Wait for the answer to ``request`` until ``deadline``, by the monotonic clock."""
@@ -54,6 +57,8 @@ class Waiter:
         self.msgid = msgid
         self.frame = request.encode(msgid)
         self.deadline = deadline
+        self.token = 0
+        """The breaker's, from when it was asked for."""
         self.is_waiting = False
         """Whether its request is sent and it can read for all."""
         self.inbox: queue.SimpleQueue[Reply | _Signal]
@@ -67,11 +72,18 @@ class Link:
     """One connection."""
 
     def __init__(
-        self, connection: socket.socket, sending: threading.Lock, allow: Callable[[Request[Any]], None]
+        self,
+        connection: socket.socket,
+        sending: threading.Lock,
+        allow: Callable[[Request[Any]], None],
+        hear: Callable[[], None],
+        notified: Callable[[Notification], None],
     ) -> None:
         """Use ``connection``.
 
         Whoever sends holds ``sending``, and calls ``allow`` before, which raises if the request may not be sent.
+        ``hear`` is called when something has come, and ``notified`` with what the service tells of its own accord. What
+        it asks for is refused: here is nobody who could do anything while no request is under way.
         """
         self._socket = connection
         connection.setblocking(False)
@@ -81,7 +93,11 @@ class Link:
         self._writable.register(connection, select.POLLOUT)
         self._sending = sending
         self._allow = allow
-        self._replies = ReplyStream()
+        self._hear = hear
+        self._notified = notified
+        self._replies = ReplyStream(self._told)
+        self._refusals: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        """Answers to what the service asks for, which are still to be sent."""
         self._lock = threading.Lock()
         """Guards what follows."""
         self._users = 0
@@ -106,6 +122,36 @@ class Link:
                 self._catch_up()
             self._send(waiter)
             return self._wait(waiter)
+        finally:
+            self._leave(waiter)
+
+    def exchange_all(self, waiters: Sequence[Waiter]) -> list[Reply | OSError]:
+        """Send the requests together and wait for their answers.
+
+        In place of an answer that did not come stands what ``exchange`` would raise for it.
+
+        Raises:
+            ConnectionError: the connection was lost before they were sent.
+            TimeoutError: they could not be sent in time.
+        """
+        joined: list[Waiter] = []
+        try:
+            for waiter in waiters:
+                self._join(waiter)
+                joined.append(waiter)
+            if self._leader is waiters[0]:
+                self._catch_up()
+            self._send_all(waiters)
+            return [self._collect(joined.pop(0)) for _ in waiters]
+        finally:
+            for waiter in joined:
+                self._leave(waiter)
+
+    def _collect(self, waiter: Waiter) -> Reply | OSError:
+        try:
+            return self._wait(waiter)
+        except OSError as error:  # which timeouts are, too
+            return error
         finally:
             self._leave(waiter)
 
@@ -221,30 +267,67 @@ class Link:
                     self._hand_over(reply)
         except NotAFrameError as error:
             raise self.fail(f"The service sent what is no reply: {error}") from None
+        self._hear()
+        if not self._refusals.empty():
+            self._refuse()
         return own
 
+    def _told(self, message: Call | Notification) -> None:
+        if isinstance(message, Notification):
+            self._notified(message)
+        elif self._refusals.qsize() < MAX_REFUSALS:
+            error = UnknownMethod(f"This client does not know {message.method}", method=message.method)
+            self._refusals.put(encode_error(message.msgid, error))
+
+    def _refuse(self) -> None:
+        """Tell the service that nothing will come of what it asks for, or leave that to the next request.
+
+        Whoever reads for others waits for nothing else.
+        """
+        if not self._sending.acquire(blocking=False):
+            return
+        try:
+            with contextlib.suppress(OSError):  # whoever needs the connection will see
+                while not self._refusals.empty() and self._writable.poll(0):
+                    self._write(self._refusals.get(), None)
+        finally:
+            self._sending.release()
+
     def _send(self, waiter: Waiter) -> None:
-        if not self._sending.acquire(timeout=max(0.0, waiter.left())):
-            raise TimeoutError
+        self._acquire(waiter)
         try:
             self._allow(waiter.request)
-            self._write(waiter)
+            self._write(waiter.frame, waiter)
             waiter.request.is_sent = True
         finally:
             self._sending.release()
 
-    def _write(self, waiter: Waiter) -> None:
-        rest = memoryview(waiter.frame)
+    def _send_all(self, waiters: Sequence[Waiter]) -> None:
+        self._acquire(waiters[0])
+        try:
+            for waiter in waiters:
+                self._allow(waiter.request)
+                waiter.request.is_sent = True  # perhaps, if not all of them can be sent
+            self._write(b"".join([waiter.frame for waiter in waiters]), waiters[0])
+        finally:
+            self._sending.release()
+
+    def _acquire(self, waiter: Waiter) -> None:
+        if not self._sending.acquire(timeout=max(0.0, waiter.left())):
+            raise TimeoutError
+
+    def _write(self, data: bytes, waiter: Waiter | None) -> None:
+        rest = memoryview(data)
         try:
             while rest:
                 try:
                     rest = rest[self._socket.send(rest) :]
                 except BlockingIOError:
-                    left = waiter.left()
+                    left = 0.0 if waiter is None else waiter.left()
                     if left <= 0 or not self._writable.poll(left * 1000):
                         raise TimeoutError from None
                 except OSError as error:
                     raise self.fail(str(error)) from None
         finally:
-            if 0 < len(rest) < len(waiter.frame):
+            if 0 < len(rest) < len(data):
                 self.fail("Half a request was sent")  # whatever follows would not be understood

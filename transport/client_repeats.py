@@ -47,12 +47,15 @@ _HARMLESS = frozenset(
         "get_session_history",
         "list_sessions",
         "count_sessions",
+        "register_gateway",
+        "heartbeat_gateway",
+        "explain_limit",
         "ping",
         "server_info",
         "touch_session",
         "end_session",
-        "register_gateway",
-        "heartbeat_gateway",
+        "terminate_session",
+        "request_sync",
         "list_gateways",
         "sync_sessions",
     }
@@ -185,7 +188,11 @@ class Reconnection:
         It shall if no attempt is due and the service has been away for longer than a request waits: that spares the
         workers of a gateway a full wait for each message of an outage.
         """
-        return now - self._away_since >= self._patience and now < self._next_at
+        return self.is_away(now) and now < self._next_at
+
+    def is_away(self, now: float) -> bool:
+        """Whether the service has been away for longer than a request waits."""
+        return now - self._away_since >= self._patience
 
     def _delay(self) -> float:
         if not self._attempts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import msgpack
@@ -11,7 +11,15 @@ import msgspec
 from msgspec import Meta
 
 from sessiond.actors.errors import BY_CODE, Internal, InvalidRequest, SessiondError
-from sessiond.transport.codec import MAX_MSGID, NOTIFICATION, REQUEST, NotAFrameError, as_array
+from sessiond.transport.codec import (
+    MAX_MSGID,
+    Call,
+    NotAFrameError,
+    Notification,
+    as_array,
+    decode_call,
+    decode_notification,
+)
 
 __all__ = ["MAX_REPLY", "UNREADABLE", "Reply", "ReplyStream", "error_from"]
 
@@ -50,7 +58,9 @@ class ReplyStream:
     an unpacker that skips over them and keeps its place in an unfinished one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[Call | Notification], object]) -> None:
+        """Call ``told`` with what the service says of its own accord."""
+        self._told = told
         self._buffer = bytearray()
         self._start = 0
         """Where in all the bytes that the unpacker was fed the buffer begins."""
@@ -59,7 +69,7 @@ class ReplyStream:
     def feed(self, data: bytes) -> Iterable[Reply]:
         """Take in what arrived; the replies that are whole by now.
 
-        Requests and notifications of the service are passed over.
+        Requests and notifications of the service are told of in their place among the replies.
 
         Raises:
             NotAFrameError: the bytes are no replies; neither can be anything after them.
@@ -71,9 +81,11 @@ class ReplyStream:
 
     def _feed_frames(self, data: bytes) -> Iterator[Reply]:
         for frame in self._cut(data):
-            reply = _read(frame)
-            if reply is not None:
-                yield reply
+            message = _read(frame)
+            if isinstance(message, Reply):
+                yield message
+            else:
+                self._told(message)
 
     def _cut(self, data: bytes) -> Iterator[bytes]:
         unpacker = self._unpacker
@@ -97,16 +109,20 @@ class ReplyStream:
             raise NotAFrameError(f"{type(error).__name__}: {error}") from None
 
 
-def _read(frame: bytes) -> Reply | None:
-    """The reply in a whole frame; None for what the service sends of its own accord."""
-    with contextlib.suppress(*UNREADABLE):
-        return _decode(frame)
-    try:
-        message = msgspec.msgpack.decode(frame)
-    except UNREADABLE as error:
-        raise NotAFrameError(f"{type(error).__name__}: {error}") from None
-    if isinstance(message, list) and message and message[0] in (REQUEST, NOTIFICATION):
-        return None
+_DECODERS: dict[bytes, Callable[[bytes], Reply | Call | Notification]] = {
+    _REPLY_BEGINS: _decode,
+    b"\x94\x00": decode_call,
+    b"\x93\x02": decode_notification,
+}
+"""By what a message begins with, if it is encoded as short as can be."""
+
+
+def _read(frame: bytes) -> Reply | Call | Notification:
+    """The message in a whole frame."""
+    likely = _DECODERS.get(frame[:2])
+    for decode in [likely] if likely is not None else _DECODERS.values():
+        with contextlib.suppress(*UNREADABLE):
+            return decode(frame)
     raise NotAFrameError("neither a reply nor a request nor a notification")
 
 

@@ -8,8 +8,10 @@ from sessiond.actors import params as p
 from sessiond.actors.context import Known
 from sessiond.actors.registry import RegistryActor
 from sessiond.transport.codec import MAX_FRAME
+from sessiond.transport.command_methods import COMMAND_METHODS
 from sessiond.transport.gateway_methods import GATEWAY_METHODS
 from sessiond.transport.method import Method, Positional, on_registry, on_session
+from sessiond.transport.watch_methods import WATCH_METHODS
 
 __all__ = ["METHODS"]
 
@@ -60,6 +62,11 @@ class CountSessions(Positional, frozen=True):
     query: p.CountQuery | None = None
 
 
+class ExplainLimit(Positional, frozen=True):
+    name: p.Text
+    options: p.ExplainOptions | None = None
+
+
 def _version(options: p.IfVersion | None) -> int | None:
     return None if options is None else options.if_version
 
@@ -96,6 +103,7 @@ def _server_info(registry: RegistryActor, _call: Nothing) -> object:
 
 _ALL_LISTED = p.ListQuery()
 _ALL_COUNTED = p.CountQuery()
+_EXPLAINED = p.ExplainOptions()
 
 METHODS: dict[str, Method[Any]] = {
     "create_session": Method(CreateSession, on_registry(lambda registry, call: registry.create(call.fields))),
@@ -112,7 +120,14 @@ METHODS: dict[str, Method[Any]] = {
     "count_sessions": Method(
         CountSessions, on_registry(lambda registry, call: registry.number(call.query or _ALL_COUNTED)), is_slow=True
     ),
+    "explain_limit": Method(
+        ExplainLimit,
+        on_registry(lambda registry, call: registry.explain(call.name, call.options or _EXPLAINED)),
+        is_slow=True,
+    ),
     **GATEWAY_METHODS,
+    **WATCH_METHODS,
+    **COMMAND_METHODS,
     "ping": Method(Nothing, lambda registry, _call: registry.ping()),
     "server_info": Method(Nothing, _server_info),
 }

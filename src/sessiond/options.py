@@ -15,10 +15,14 @@ from msgspec import inspect
 
 from sessiond.config import Config
 
-__all__ = ["BY_KEY", "BY_VARIABLE", "OPTIONS", "PREFIX", "SECTIONS", "Option"]
+__all__ = ["BY_KEY", "BY_VARIABLE", "OPTIONS", "PREFIX", "SECTIONS", "ConfigError", "Option", "options"]
 
 PREFIX = "SESSIOND_"
 """What the names of all variables begin with."""
+
+
+class ConfigError(Exception):
+    """An option is unknown or its value is wrong; the text names it and where it came from."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,15 +57,20 @@ class Option:
         return "--" + self.key.replace(".", "-").replace("_", "-")
 
 
-def _options(kind: type[msgspec.Struct], section: str | None = None) -> Iterator[Option]:
+def options(kind: type[msgspec.Struct], section: str | None = None) -> Iterator[Option]:
+    """The options that the fields of ``kind`` are, and those of the sections among them.
+
+    A field that holds any number of tables is none: it has no name outside of the file.
+    """
     for field in msgspec.structs.fields(kind):
         info = inspect.type_info(field.type)
         if isinstance(info, inspect.StructType):
-            yield from _options(info.cls, field.name)
-        else:
+            yield from options(info.cls, field.name)
+        elif not isinstance(info, inspect.VarTupleType):
             assert isinstance(info, inspect.Metadata), f"{field.name} has no description"
             description = (info.extra_json_schema or {})["description"]
-            yield Option(section, field.name, field.type, field.default, description, *_form(info.type))
+            form = ("", info.extra["expected"]) if info.extra else _form(info.type)
+            yield Option(section, field.name, field.type, field.default, description, *form)
 
 
 def _form(kind: inspect.Type) -> tuple[str, str]:
@@ -86,7 +95,7 @@ def _range(kind: inspect.FloatType | inspect.IntType) -> str:
     return f" {low} to {kind.le:,.0f}"
 
 
-OPTIONS = tuple(_options(Config))
+OPTIONS = tuple(options(Config))
 BY_KEY = {option.key: option for option in OPTIONS}
 BY_VARIABLE = {option.variable: option for option in OPTIONS}
 SECTIONS = frozenset(option.section for option in OPTIONS if option.section is not None)

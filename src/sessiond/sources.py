@@ -12,8 +12,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from sessiond import limit_tables
 from sessiond.config import Config
-from sessiond.options import BY_KEY, BY_VARIABLE, OPTIONS, PREFIX, SECTIONS, Option
+from sessiond.limit_tables import LIMIT
+from sessiond.options import BY_KEY, BY_VARIABLE, OPTIONS, PREFIX, SECTIONS, ConfigError, Option
 
 __all__ = ["ConfigError", "Sourced", "as_toml", "gather", "load"]
 
@@ -25,10 +27,6 @@ OF_OTHERS = re.compile(
 """Variables that are no options: arguments of the commands, and what Kubernetes puts into every container beside a
 Service whose name begins with ``sessiond``."""
 COMMENT = textwrap.TextWrapper(100, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
-
-
-class ConfigError(Exception):
-    """An option is unknown or its value is wrong; the text names it and where it came from."""
 
 
 class Sourced(NamedTuple):
@@ -44,18 +42,22 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
     Raises:
         ConfigError: an option is unknown or its value is wrong, or the file cannot be read.
     """
-    tree: dict[str, Any] = {}
-    for key, given in gather(path, environ, flags).items():
-        option = BY_KEY[key]
+    found = gather(path, environ, flags)
+    tree: dict[str, Any] = {LIMIT: found[LIMIT].value}
+    for option in OPTIONS:
         table = tree if option.section is None else tree.setdefault(option.section, {})
-        table[option.name] = given.value
+        table[option.name] = found[option.key].value
     return msgspec.convert(tree, Config)
 
 
 def gather(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> dict[str, Sourced]:
-    """The value of every option by key, as ``load`` finds it."""
+    """The value of every option by key, and the limits under ``LIMIT``, as ``load`` finds them."""
+    tree = {} if path is None else _read(path)
     found = {option.key: Sourced(option.default, "default") for option in OPTIONS}
-    for option, value, source in _of_file(path):
+    found[LIMIT] = Sourced((), "default")
+    if path is not None and LIMIT in tree:
+        found[LIMIT] = Sourced(limit_tables.read(tree.pop(LIMIT), path), str(path))
+    for option, value, source in _of_file(tree, path):
         found[option.key] = Sourced(_checked(option, value, source, strict=True), source)
     for option, text, source in (*_of_environment(environ), *_of_flags(flags)):
         found[option.key] = Sourced(_checked(option, _split(option, text), source, strict=False), source)
@@ -73,7 +75,7 @@ def as_toml(found: Mapping[str, Sourced]) -> str:
         value, source = found[option.key]
         lines += COMMENT.wrap(f"{option.description} ({source})")
         lines.append(f"{option.name} = {json.dumps(value, ensure_ascii=False)}")
-    return "\n".join(lines)
+    return "\n".join((*lines, "", *limit_tables.as_toml(*found[LIMIT])))
 
 
 # Sources
@@ -82,8 +84,8 @@ Given: TypeAlias = tuple[Option, Any, str]
 """An option, what was given for it, and where."""
 
 
-def _of_file(path: Path | None) -> Iterator[Given]:
-    for key, value in _flat({} if path is None else _read(path)):
+def _of_file(tree: Mapping[str, Any], path: Path | None) -> Iterator[Given]:
+    for key, value in _flat(tree):
         if key not in BY_KEY:
             raise ConfigError(f"{path}: unknown option {key}")
         yield BY_KEY[key], value, str(path)

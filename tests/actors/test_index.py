@@ -24,6 +24,8 @@ def test_an_index_knows_the_holders_of_each_value(changes):
             index.add(value, n)
         model = {each: sorted(n for n in held if held[n] == each) for each in held.values()}
         assert {each: list(bitmap) for each, bitmap in index.items()} == model
+        assert {each: index.size(each) for each in model} == {each: len(numbers) for each, numbers in model.items()}
+    assert index.size("nobody") == 0
 
 
 @settings(derandomize=True, deadline=None)

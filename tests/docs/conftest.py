@@ -44,9 +44,17 @@ class Service:
 
 
 @pytest.fixture
-def service():
+def configuration():
+    """The text of the configuration file that the service has."""
+    return ""
+
+
+@pytest.fixture
+def service(configuration, tmp_path):
+    path = tmp_path / "sessiond.toml"
+    path.write_text(configuration, encoding="utf-8")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SESSIOND_")}
-    anywhere = ("--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+    anywhere = ("--config", path, "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
     with subprocess.Popen(
         [sys.executable, "-m", "sessiond", "serve", *anywhere], env=environ, stdout=subprocess.PIPE, text=True
     ) as process:

@@ -10,6 +10,8 @@ import urllib.request
 import pytest
 from pages import ROOT, blocks, code, page, section, table
 
+from sessiond.actors.limits import MAX_BUCKETS
+from sessiond.limit_tables import LIMIT_OPTIONS
 from sessiond.options import OPTIONS
 from sessiond.sources import load
 
@@ -18,6 +20,11 @@ ALERTS = page("docs/alerts.yml")
 
 
 # Configuration
+
+
+@pytest.fixture
+def configuration():
+    return blocks(section(OPERATIONS, "### Limits on sessions"), "toml")[0]
 
 
 def test_the_table_of_options_has_them_all():
@@ -31,10 +38,26 @@ def test_the_table_of_options_has_them_all():
 
 @pytest.mark.parametrize("name", ["README.md", "docs/operations.md"])
 def test_the_example_of_a_file_is_accepted(name, tmp_path):
-    (example,) = blocks(page(name), "toml")
     path = tmp_path / "sessiond.toml"
-    path.write_text(example)
-    assert load(path, {}, {}).listen == "127.0.0.1:7600"
+    for example in blocks(page(name), "toml"):
+        path.write_text(example)
+        assert load(path, {}, {}).listen == "127.0.0.1:7600"
+
+
+def test_the_table_of_what_a_limit_has_is_whole():
+    """If it is not: replace it by what this test expects."""
+    expected = [[f"`{option.name}`", option.expected, option.description] for option in LIMIT_OPTIONS]
+    text = section(OPERATIONS, "### Limits on sessions")
+    assert table(text, "in a limit") == expected
+    assert f"latest {MAX_BUCKETS:,} values" in text
+
+
+def test_the_question_about_a_limit_is_answered(service):
+    (ask,) = blocks(section(OPERATIONS, "### Limits on sessions"), "sh")
+    create = """sessiond call create_session '{"type": "sip", "metadata": {"account": "acc-7"}}'\n"""
+    *_, said = service.shell(create * 2 + ask).splitlines()
+    explained = json.loads(said)
+    assert (explained["current"], explained["maximum"], len(explained["sessions"])) == (2, 5, 2)
 
 
 # Metrics and alerts
@@ -125,3 +148,14 @@ def test_the_commands_for_a_look_from_a_shell_work(service):
     info, count = map(json.loads, service.shell(script).splitlines())
     assert info["name"] == "sessiond"
     assert count == {"count": 0, "groups": {}}
+
+
+def test_calls_can_be_ended_as_it_says(service):
+    """The commands of that section, on a service with calls of a gateway that takes no commands."""
+    create = """sessiond call create_session '{"type": "sip", "gateway": "gw-1", "metadata": {"trunk": "t-3"}}'\n"""
+    ids = [json.loads(line)["id"] for line in service.shell(create * 3).splitlines()]
+    (script,) = blocks(section(OPERATIONS, "## Ending calls"), "sh")
+    one, dry, many = map(json.loads, service.shell(script, id=ids[0]).splitlines())
+    assert one["gateway"] == "not_asked"
+    assert (dry["matched"], dry["ids"]) == (2, ids[1:])
+    assert (many["ended"], many["failed"], many["cursor"]) == (2, [], None)

@@ -17,22 +17,31 @@ from sessiond.actors.counting import MAX_GROUPS
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.directory import MAX_ADDRESSED
 from sessiond.actors.errors import BY_CODE
+from sessiond.actors.events import DROP_REASONS
 from sessiond.actors.gateway import MAX_INCARNATIONS
+from sessiond.actors.herald import MAX_WATCHES
 from sessiond.actors.missing import MAX_MISSING
 from sessiond.actors.record import Session
 from sessiond.actors.registration import EVENTS, JOINED, Policy
 from sessiond.actors.results import Gateway
-from sessiond.actors.settings import GatewaySettings, Settings
+from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
 from sessiond.actors.states import CHANGE, STATES, TRANSITIONS
 from sessiond.actors.sync import MAX_SYNCS, SYNC_SECONDS
 from sessiond.transport import codec
 from sessiond.transport.methods import METHODS
 from sessiond.transport.settings import Limits
+from sessiond.transport.watch_methods import MAX_WATCHES_PER_CONNECTION, NOTIFICATIONS
 
 WIRE = page("docs/wire.md")
 
 
 # Examples
+
+
+@pytest.fixture
+def configuration():
+    (limits,) = blocks(WIRE, "toml")
+    return limits
 
 
 def annotated(block):
@@ -88,8 +97,9 @@ class Likeness:
     def agree(self, said, answered, key=None):
         assert type(said) is type(answered), (key, said, answered)
         if isinstance(said, dict):
-            assert said.keys() == answered.keys()
-            for name in said:
+            names = said.keys() - {"..."}
+            assert names == answered.keys() if names == said.keys() else names < answered.keys()
+            for name in names:
                 self.agree(said[name], answered[name], name)
         elif isinstance(said, list):
             assert len(said) == len(answered), (said, answered)
@@ -109,14 +119,20 @@ def test_every_example_is_answered_as_it_says(service, connection):
     ]
     assert {message[2] for arrow, message in examples if arrow == "→" and message[0] == 0} == set(METHODS)
     likeness = Likeness()
-    answered = None
+    messages = received(connection)
     for arrow, message in examples:
         if arrow == "←":
-            likeness.agree(message, answered)
-        elif message[0] == 2:
-            connection.sendall(msgpack.packb(likeness.actual(message)))
+            likeness.agree(message, next(messages))
         else:
-            answered = msgpack.unpackb(service.ask(connection, msgpack.packb(likeness.actual(message))))
+            connection.sendall(msgpack.packb(likeness.actual(message)))
+
+
+def received(connection):
+    """The messages of the service as they come, answers and notifications."""
+    unpacker = msgpack.Unpacker()
+    while data := connection.recv(65_536):
+        unpacker.feed(data)
+        yield from unpacker
 
 
 # Methods and what they take
@@ -141,7 +157,7 @@ def parameters(method):
         types = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
         inner = [each.fields for each in types if isinstance(each, inspect.StructType)]
         if inner and field.name != "id":
-            yield from (f"{field.name}.{each.name}" for each in inner[0])
+            yield from (f"{field.name}.{each.encode_name}" for each in inner[0])
         else:
             yield field.name
 
@@ -179,6 +195,24 @@ def test_a_gateway_has_the_keys_of_its_table():
 def test_a_count_is_grouped_by_what_its_table_says():
     ((_, _, said),) = table(section(WIRE, "### `count_sessions`"), "parameter")
     assert tuple(code(said)) == params.GroupField.__args__
+
+
+# Watching
+
+
+def test_the_notifications_are_those_of_the_table():
+    rows = table(section(WIRE, "## Watching"), "notification")
+    said = {code(name)[0]: re.findall(r"[a-z]+", code(params)[0]) for name, params, _ in rows}
+    assert said == {name: list(kind.__struct_fields__) for kind, name in NOTIFICATIONS.items()}
+
+
+def test_how_much_is_kept_for_watchers_and_for_how_long():
+    kept = WatchSettings()
+    coming_back = section(WIRE, "### Coming back")
+    assert f"keeps {kept.history:,} changes (configurable), and for {kept.keep:g} s" in coming_back
+    reading = section(WIRE, "### Reading in time").replace("\n", " ")
+    assert f"When {kept.backlog:,} changes wait, or you have read nothing for {kept.patience:g} s" in reading
+    assert all(f"`{reason}`" in reading for reason in DROP_REASONS)
 
 
 # The session
@@ -231,6 +265,8 @@ def test_the_limits_are_those_of_the_tables():
         "live sessions": [Settings().max_sessions],
         "gateways": [GatewaySettings().max_gateways, MAX_INCARNATIONS],
         "syncs under way": [MAX_SYNCS, SYNC_SECONDS],
+        "watches of a connection": [MAX_WATCHES_PER_CONNECTION],
+        "watches in all": [MAX_WATCHES],
     }
     limits = Limits()
     assert frame == {

@@ -7,12 +7,13 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, Self
 
 from sessiond import AsyncClient, Client
 from sessiond.transport.async_line import AsyncLine
+from sessiond.transport.async_watch import AsyncWatch
 
-__all__ = ["CLIENTS", "PATIENCE", "SOON", "asynchronous", "await_loss", "hurry", "line_of", "relax"]
+__all__ = ["CLIENTS", "PATIENCE", "SOON", "asynchronous", "await_loss", "hurry", "line_of", "relax", "set_timeout"]
 
 PATIENCE = 20
 """Seconds after which a test that waits has failed. No test that passes waits for so long."""
@@ -32,6 +33,31 @@ def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
     return run
 
 
+class _BlockingWatch:
+    """An ``AsyncWatch`` as a ``ClientWatch``."""
+
+    def __init__(self, watch: AsyncWatch, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self._watch, self._run = watch, run
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return self._run(self._watch.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        self._run(self._watch.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class _Blocking:
     """An ``AsyncClient`` whose methods return when they are done, on whatever thread."""
 
@@ -48,6 +74,9 @@ class _Blocking:
             return [session async for session in self._client.sessions(**filters)]
 
         return iter(self._run(collect()))
+
+    def watch(self, **filters: Any) -> _BlockingWatch:
+        return _BlockingWatch(self._client.watch(**filters), self._run)
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)
@@ -80,12 +109,12 @@ CLIENTS = {"blocking": _client, "asyncio": _blocking_async_client}
 
 def hurry(client: Client | _Blocking) -> None:
     """From now on requests of ``client``, which is connected, time out soon."""
-    _set_timeout(client, SOON)
+    set_timeout(client, SOON)
 
 
 def relax(client: Client | _Blocking) -> None:
     """From now on requests of ``client``, which is connected, have time."""
-    _set_timeout(client, PATIENCE)
+    set_timeout(client, PATIENCE)
 
 
 def await_loss(client: Client | _Blocking) -> None:
@@ -102,7 +131,8 @@ def line_of(client: Client | _Blocking) -> Any:
     return (client if isinstance(client, Client) else client._client)._line
 
 
-def _set_timeout(client: Client | _Blocking, seconds: float) -> None:
+def set_timeout(client: Client | _Blocking, seconds: float) -> None:
+    """From now on requests of ``client``, which is connected, have so much time."""
     line = line_of(client)
     line._timeout = seconds
     if isinstance(client, _Blocking):

@@ -48,10 +48,10 @@ class Process:
 
 
 @contextlib.contextmanager
-def process(log: Path, *arguments: str) -> Iterator[Process]:
-    """Python with these arguments, which serve on free ports, until the block ends; it logs into a file."""
+def process(log: Path, *arguments: str, port: int = 0) -> Iterator[Process]:
+    """Python with these arguments, which serve on ``port`` or a free one, until the block ends; it logs into a file."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SESSIOND_")}
-    command = [sys.executable, *arguments, "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0"]
+    command = [sys.executable, *arguments, "--listen", f"127.0.0.1:{port}", "--metrics", "127.0.0.1:0"]
     with (
         log.open("wb") as errors,
         subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=errors, text=True) as popen,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from links import StillLink
@@ -15,12 +15,13 @@ from runtimes import PATIENCE, settle
 from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import ThreadDispatcher
 from sessiond.actors.guard import Turn
+from sessiond.actors.limits import Limit
 from sessiond.actors.params import Registration, checked
 from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryActor
 from sessiond.actors.results import Registered
 from sessiond.actors.session import SessionActor, SessionRef
-from sessiond.actors.settings import GatewaySettings, Settings
+from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
 
 __all__ = ["ManualTimers", "Service", "send", "service"]
 
@@ -44,22 +45,39 @@ class ManualTimers(ThreadDispatcher):
 
 
 _USUAL = GatewaySettings()
+_KEPT = WatchSettings()
+_COMMANDING = Commanding()
 
 
 class Service:
     """Has the registry's methods, and gives their results instead of futures."""
 
     def __init__(
-        self, settings: Settings, session_class: type[SessionActor], gateways: GatewaySettings = _USUAL
+        self,
+        settings: Settings,
+        session_class: type[SessionActor],
+        limits: Iterable[Limit] = (),
+        gateways: GatewaySettings = _USUAL,
+        watching: WatchSettings = _KEPT,
+        commanding: Commanding = _COMMANDING,
     ) -> None:
         self.clock = ManualClock()
         self.dispatcher = ManualTimers()
         self.given_up: list[str] = []
         """The actors that could not be kept running."""
-        self.context = Context.create(settings, self.dispatcher, self.clock, self.given_up.append, gateways)
+        self.context = Context.create(
+            settings,
+            self.dispatcher,
+            self.clock,
+            self.given_up.append,
+            limits,
+            gateways=gateways,
+            watching=watching,
+            commanding=commanding,
+        )
         self.registry = RegistryActor.start(self.context, session_class)
         self.ping()  # by then it has started its colleagues
-        self.surveyor, self.reaper = self.registry.local()._colleagues
+        self.surveyor, self.reaper, *_ = self.registry.local()._colleagues
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         return lambda *args, **options: self.registry.ask(ProxyCall((method,), args, options), timeout=PATIENCE)
@@ -114,10 +132,16 @@ def send(ref: ActorRef[Any], method: str, *args: Any, **options: Any) -> Future[
 
 @contextlib.contextmanager
 def service(
-    session_class: type[SessionActor] = SessionActor, gateways: GatewaySettings = _USUAL, **settings: Any
+    session_class: type[SessionActor] = SessionActor,
+    *,
+    limits: Iterable[Limit] = (),
+    gateways: GatewaySettings = _USUAL,
+    watching: WatchSettings = _KEPT,
+    commanding: Commanding = _COMMANDING,
+    **settings: Any,
 ) -> Iterator[Service]:
-    """Serve sessions of ``session_class`` with these settings until the block ends."""
-    running = Service(Settings(**settings), session_class, gateways)
+    """Serve sessions of ``session_class`` within these limits and with these settings until the block ends."""
+    running = Service(Settings(**settings), session_class, limits, gateways, watching, commanding)
     yield running
     running.registry.stop()
     running.dispatcher.stop()

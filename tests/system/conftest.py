@@ -10,6 +10,10 @@ from processes import SERVE, process
 
 @pytest.fixture
 def serve(tmp_path):
-    """Start ``sessiond serve`` with some options; whatever still runs at the end is killed."""
+    """Start ``sessiond serve`` with some options, maybe on a ``port``; whatever still runs at the end is killed."""
     with ExitStack() as stack:
-        yield lambda *options: stack.enter_context(process(tmp_path / "service.log", *SERVE, *options))
+
+        def start(*options, **where):
+            return stack.enter_context(process(tmp_path / "service.log", *SERVE, *options, **where))
+
+        yield start

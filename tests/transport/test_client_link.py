@@ -33,7 +33,7 @@ def ends():
 
 @pytest.fixture
 def link(ends):
-    return Link(ends[0], threading.Lock(), lambda _: None)
+    return Link(ends[0], threading.Lock(), lambda _: None, lambda: None, print)
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_what_may_not_be_sent_is_not(ends):
     def refuse(request):
         raise Unavailable("no")
 
-    link = Link(ends[0], threading.Lock(), refuse)
+    link = Link(ends[0], threading.Lock(), refuse, lambda: None, print)
     with pytest.raises(Unavailable):
         link.exchange(waiter(1))
     assert link.lost is None
@@ -211,11 +211,15 @@ def fill(connection) -> int:
     return filled
 
 
+def write(link, waiter):
+    link._write(waiter.frame, waiter)
+
+
 def test_half_a_request_ends_the_connection(link):
     """Whatever followed would be taken for its other half."""
     with contextlib.suppress(TimeoutError):
         while True:
-            link._write(large(1, seconds=0))
+            write(link, large(1, seconds=0))
     assert link.lost is not None
 
 
@@ -223,7 +227,7 @@ def test_a_request_that_could_not_be_begun_leaves_the_connection(link, ends):
     """Its time ran out before the first byte of it was sent."""
     fill(ends[0])
     with pytest.raises(TimeoutError):
-        link._write(waiter(1, seconds=0))
+        write(link, waiter(1, seconds=0))
     assert link.lost is None
 
 
@@ -241,7 +245,7 @@ def test_a_request_is_sent_in_as_many_pieces_as_it_takes(link, ends):
 
     with ThreadPoolExecutor(1) as threads:
         received = threads.submit(read)
-        link._write(one)
+        write(link, one)
         assert received.result(PATIENCE) == one.frame
 
 
@@ -249,7 +253,7 @@ def test_a_connection_that_cannot_be_written_to_is_lost(link, ends):
     """The system's error says why."""
     ends[0].shutdown(socket.SHUT_WR)
     with pytest.raises(ConnectionError, match="Broken pipe"):
-        link._write(waiter(1))
+        write(link, waiter(1))
     assert link.lost is not None
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sessiond.actors.errors import BY_CODE, Internal, InvalidRequest, SessiondError
 from sessiond.transport.client_replies import MAX_REPLY, Reply, ReplyStream, error_from
-from sessiond.transport.codec import NotAFrameError, encode_error, encode_result
+from sessiond.transport.codec import NotAFrameError, decode, encode_error, encode_result
 
 encode = msgspec.msgpack.encode
 
@@ -25,22 +25,29 @@ def test_replies_come_out_however_the_stream_is_cut(replies, data):
     sent = b"".join(encode_result(msgid, result) for msgid, result in replies)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=10)))
     reads = [sent[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
-    assert read(ReplyStream(), *filter(None, reads)) == replies
+    assert read(ReplyStream(print), *filter(None, reads)) == replies
 
 
 def test_a_long_reply_may_come_in_many_reads():
     """A page of long sessions is far longer than one read."""
     long = encode_result(7, "x" * 300_000)
     reads = [long[begin : begin + 1000] for begin in range(0, len(long), 1000)]
-    assert read(ReplyStream(), *reads, encode_result(8, 1)) == [(7, "x" * 300_000), (8, 1)]
+    assert read(ReplyStream(print), *reads, encode_result(8, 1)) == [(7, "x" * 300_000), (8, 1)]
 
 
 @pytest.mark.parametrize("message", [[0, 1, "method", []], [2, "event", [1, {"a": None}]]])
-def test_what_the_service_asks_is_passed_over(message):
-    """Requests and notifications of the service are for clients that know them."""
-    stream = ReplyStream()
-    assert read(stream, encode(message)) == []
-    assert read(stream, encode(message) + encode_result(1, "a") + encode(message)) == [(1, "a")]
+@pytest.mark.parametrize("header", [b"", b"\xdc\x00"], ids=["short", "long"])
+def test_what_the_service_says_of_its_own_accord_is_told(message, header):
+    """Requests and notifications, in their place among the replies, however they are encoded."""
+    sent = encode(message)
+    if header:
+        sent = header + bytes([sent[0] & 0x0F]) + sent[1:]
+    seen = []
+    stream = ReplyStream(seen.append)
+    assert read(stream, sent) == []
+    seen.extend(reply.msgid for reply in stream.feed(sent + encode_result(1, "a") + sent))
+    told = decode(encode(message))
+    assert seen == [told, told, 1, told]
 
 
 @pytest.mark.parametrize(
@@ -59,19 +66,19 @@ def test_what_the_service_asks_is_passed_over(message):
 )
 def test_whatever_else_comes_is_an_error(malformed):
     """After bytes that are no reply nothing can be understood any more; what came before them counts."""
-    stream = ReplyStream()
+    stream = ReplyStream(print)
     replies = stream.feed(encode_result(1, "a") + malformed)
     assert next(replies).msgid == 1
     with pytest.raises(NotAFrameError):
         next(replies)
     with pytest.raises(NotAFrameError):
-        list(ReplyStream().feed(malformed))
+        list(ReplyStream(print).feed(malformed))
 
 
 @given(st.lists(st.binary(max_size=40), max_size=4), st.lists(st.binary(max_size=3), max_size=3))
 def test_arbitrary_bytes_are_replies_or_an_error(reads, mixed):
     """And nothing else, also with whole replies in between."""
-    stream = ReplyStream()
+    stream = ReplyStream(print)
     for data in (*reads, *(encode_result(1, "text")[:5] + each + encode_result(2, [1.5, {}]) for each in mixed)):
         try:
             for reply in stream.feed(data):
@@ -83,12 +90,12 @@ def test_arbitrary_bytes_are_replies_or_an_error(reads, mixed):
 def test_a_deeply_nested_reply_is_an_error():
     """It must not overflow the stack either."""
     with pytest.raises(NotAFrameError):
-        list(ReplyStream().feed(b"\x91" * 100_000 + b"\xc0"))
+        list(ReplyStream(print).feed(b"\x91" * 100_000 + b"\xc0"))
 
 
 def test_an_endless_reply_is_an_error():
     """A reply that claims to go on for ever is not collected for ever."""
-    stream = ReplyStream()
+    stream = ReplyStream(print)
     for data in (b"\xc6\xff\xff\xff\xff", bytes(MAX_REPLY // 2), bytes(MAX_REPLY // 4)):
         assert list(stream.feed(data)) == []
     with pytest.raises(NotAFrameError):
@@ -98,7 +105,7 @@ def test_an_endless_reply_is_an_error():
 @pytest.mark.parametrize("kind", BY_CODE.values(), ids=lambda kind: kind.code)
 def test_every_error_comes_back_as_its_class(kind):
     """Class, text and details survive the wire."""
-    [reply] = ReplyStream().feed(encode_error(1, kind("What happened", field="state", ids=["a", "b"])))
+    [reply] = ReplyStream(print).feed(encode_error(1, kind("What happened", field="state", ids=["a", "b"])))
     error = error_from(reply.error)
     assert type(error) is kind
     assert (error.text, str(error), error.details) == (

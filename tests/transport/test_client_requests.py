@@ -40,6 +40,8 @@ ADDRESS = {"gateway": "gw", "external_id": "call-1"}
         (requests.list_sessions(None, {"caller": None}), ["list_sessions", [{"caller": None}]]),
         (requests.list_sessions(("id",), {}), ["list_sessions", [{"fields": ["id"]}]]),
         (requests.count_sessions({"by": "state"}), ["count_sessions", [{"by": "state"}]]),
+        (requests.explain_limit("x", {}), ["explain_limit", ["x"]]),
+        (requests.explain_limit("x", {"value": False}), ["explain_limit", ["x", {"value": False}]]),
         (requests.ping(), ["ping", []]),
         (requests.server_info(), ["server_info", []]),
         (requests.call("anything", (1, [True, None])), ["anything", [1, [True, None]]]),
@@ -102,7 +104,7 @@ def test_what_is_just_within_the_limits_is_sent(value):
 
 
 def read(request_, answer):
-    [reply] = ReplyStream().feed(answer)
+    [reply] = ReplyStream(print).feed(answer)
     return request_.read(reply)
 
 
@@ -137,6 +139,7 @@ def test_an_answer_that_does_not_fit_is_internal(result):
         (arguments.EndArguments, params.EndOptions, set()),
         (arguments.ListArguments, params.ListQuery, {"fields"}),
         (arguments.CountArguments, params.CountQuery, set()),
+        (arguments.ExplainArguments, params.ExplainOptions, set()),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

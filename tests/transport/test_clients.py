@@ -10,7 +10,7 @@ from clients import CLIENTS
 from proxies import proxying
 from serving import serving
 
-from sessiond import Config, Session, SessionActor, Settings
+from sessiond import Config, Limit, Session, SessionActor, Settings
 from sessiond.actors import errors
 from sessiond.actors.results import Count, Created, Ended, Updated
 from sessiond.transport.methods import METHODS
@@ -25,7 +25,8 @@ class Crashing(SessionActor):
 
 @pytest.fixture(scope="module")
 def service():
-    with serving(Config(sessions=Settings(max_sessions=2000)), session_class=Crashing) as served:
+    limits = (Limit(name="trunk", by="metadata.trunk", concurrent=2),)
+    with serving(Config(sessions=Settings(max_sessions=2000), limit=limits), session_class=Crashing) as served:
         yield served
 
 
@@ -145,6 +146,25 @@ def test_a_limit_is_raised_as_its_class(service, client):
     assert raises(errors.LimitExceeded, create, client)["maximum"] == 2000
     for id_ in ids:
         client.end_session(id_)
+
+
+def test_a_configured_limit_is_raised_and_explained(client):
+    """With the sessions behind it, page by page."""
+    trunk = create(client)
+    ids = [create(client, metadata={"trunk": trunk}) for _ in range(2)]
+    details = raises(errors.LimitExceeded, create, client, metadata={"trunk": trunk})
+    assert (details["limit"], details["value"], details["current"], details["maximum"]) == ("trunk", trunk, 2, 2)
+    first = client.explain_limit("trunk", value=trunk, limit=1)
+    assert (first.by, first.value, first.current, first.maximum, first.per_second) == (
+        "metadata.trunk", trunk, 2, 2, None,
+    )  # fmt: skip
+    rest = client.explain_limit("trunk", value=trunk, cursor=first.cursor)
+    assert [session.id for session in (*first.sessions, *rest.sessions)] == ids
+    assert isinstance(first.sessions[0], Session)
+    assert rest.cursor is None
+    assert client.explain_limit("trunk", value=1).sessions == []
+    assert raises(errors.InvalidRequest, client.explain_limit, "trunk")["field"] == "value"
+    assert raises(errors.NotFound, client.explain_limit, "trank")["limit"] == "trank"
 
 
 @pytest.mark.parametrize("kind", CLIENTS)

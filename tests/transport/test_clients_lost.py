@@ -224,14 +224,15 @@ def test_a_request_without_an_answer_times_out(client, proxy):
 
 
 def test_a_service_that_hangs(client, service):
-    """Every request times out, and the first one after that gets its answer, and no other's."""
+    """Requests fail, and the first one after that gets its answer, and no other's."""
     session_id = create(client)
     hurry(client)
     with service.hung(), ThreadPoolExecutor(5) as threads:
         for waiting in [threads.submit(client.touch_session, session_id) for _ in range(20)]:
-            with pytest.raises(RequestTimeout):
+            with pytest.raises((RequestTimeout, Unavailable)):
                 waiting.result(PATIENCE)
     relax(client)
+    line_of(client)._breaker.lost()  # else it might not be asked yet
     assert client.get_session(session_id).id == session_id
 
 
