@@ -60,7 +60,7 @@ class Gateways(RuleBasedStateMachine):
         self.stack = contextlib.ExitStack()
         gateways = GatewaySettings(lease=LEASE, grace=GRACE, policy=policy)
         never = dict.fromkeys(["setup_timeout", "idle_timeout", "max_duration"], 0)
-        self.service = self.stack.enter_context(service(Crashing, gateways, retention=1e9, **never))
+        self.service = self.stack.enter_context(service(Crashing, gateways=gateways, retention=1e9, **never))
         self.world = World(self.service)
         self.looks_to_crash = 0
         self.crashed_at = self.named_at_trouble = 0.0
