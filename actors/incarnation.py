@@ -98,6 +98,7 @@ class Incarnation:
         "links",
         "loss",
         "metadata",
+        "refused_parts",
         "registered",
         "renewed_until",
         "sessions",
@@ -130,6 +131,8 @@ class Incarnation:
         self.takes_commands = False
         """Whether it ever had a connection on which it can be told to do something."""
         self.metadata: Mapping[str, Scalar] = {}
+        self.refused_parts = 0
+        """How many parts of syncs were refused for what was in them: nobody knows which sync they were of."""
         self.is_replaced = False
         """Whether another one has taken its name over."""
         self.has_shared = False

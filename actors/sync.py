@@ -29,7 +29,18 @@ COMPLETE, EXPIRED, LOST, FAILED = OUTCOMES = ("complete", "expired", "lost", "fa
 class Sync:
     """What one incarnation, or somebody who is none, has said so far."""
 
-    __slots__ = ("began", "found", "gateway", "incarnation", "is_complete", "last_seq", "named", "token", "used")
+    __slots__ = (
+        "began",
+        "found",
+        "gateway",
+        "incarnation",
+        "is_complete",
+        "last_seq",
+        "named",
+        "refused_parts",
+        "token",
+        "used",
+    )
 
     def __init__(self, token: str, gateway: str, incarnation: Incarnation | None, last_seq: int, now: Instant) -> None:
         """Begin; ``last_seq`` is the number of the youngest session that there is."""
@@ -38,6 +49,7 @@ class Sync:
         self.incarnation = incarnation
         """Whose sync it is; None for whoever only wants to know."""
         self.found = None if incarnation is None else incarnation.found
+        self.refused_parts = 0 if incarnation is None else incarnation.refused_parts
         self.last_seq = last_seq
         self.began = now
         self.used = now.monotonic
@@ -51,6 +63,11 @@ class Sync:
         """Whether its incarnation was lost since it began, even if it is back."""
         whose = self.incarnation
         return whose is not None and (whose.loss is not None or whose.found is not self.found)
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether a part that may have been one of it was refused."""
+        return self.incarnation is not None and self.incarnation.refused_parts != self.refused_parts
 
 
 class Syncs:
@@ -94,6 +111,9 @@ class Syncs:
         if sync.is_lost:
             self._forget(sync, LOST)
             _refuse("its gateway was lost meanwhile; begin anew")
+        if sync.is_incomplete and not sync.is_complete:
+            self._forget(sync, FAILED)
+            _refuse("a part was refused meanwhile; begin anew")
         if sync.incarnation is not incarnation:
             _refuse("another incarnation's; begin anew")
         sync.used = now.monotonic
@@ -128,13 +148,13 @@ class Syncs:
 def predecessors(known: Sequence[Incarnation], successor: Incarnation) -> list[Incarnation]:
     """The incarnations in whose place ``successor`` is, and whose calls it therefore knows all about.
 
-    None while others live, who may go on with them just as well; and none that ever lived side by side with others: it
-    may be a machine of its own that will be back in a moment.
+    They are all others that are known, each lost before it came; else there are none. One that lived side by side with
+    another may be a machine of its own that will be back in a moment, or go on with the calls of those before it.
     """
     others = [each for each in known if each is not successor]
-    if successor.loss is not None or any(each.loss is None for each in others):
+    if successor.loss is not None or any(each.has_shared or not _was_lost_before(each, successor) for each in others):
         return []
-    return [each for each in others if not each.has_shared and _was_lost_before(each, successor)]
+    return others
 
 
 def _was_lost_before(incarnation: Incarnation, successor: Incarnation) -> bool:

@@ -42,6 +42,7 @@ class Method(Generic[P]):
         is_slow: bool = False,
         needs_peer: bool = False,
         is_patient: bool = False,
+        refused: Callable[[RegistryActor], None] = lambda _: None,
     ) -> None:
         """Decode parameters as ``kind`` and answer with ``run``, which may return a pending answer.
 
@@ -52,6 +53,7 @@ class Method(Generic[P]):
             is_patient: a pending answer waits for a gateway and costs nothing but time; the limit of pending answers
                 is not for these, or a gateway that gives commands would have its own answers to them left unread.
             needs_peer: it matters on which connection the request came; ``run`` gets the ``Peer`` as well.
+            refused: called when the parameters are wrong, so that there is nothing to run.
         """
         self.is_patient = is_patient
         self.is_quick = not is_slow and not needs_peer and not is_patient
@@ -61,6 +63,7 @@ class Method(Generic[P]):
         self.decode = msgspec.msgpack.Decoder(kind).decode
         """The fast way, good for at most ``SMALL`` bytes; raises anything for what ``examine`` is to see."""
         self.run = run
+        self.refused = refused
 
     def answer(self, registry: RegistryActor, params: P, peer: Callable[[], Peer]) -> object:
         """``run``, for a request from ``peer``."""

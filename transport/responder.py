@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from sessiond.actors.errors import Internal, SessiondError, Unavailable, UnknownMethod
+from sessiond.actors.errors import Internal, InvalidRequest, SessiondError, Unavailable, UnknownMethod
 from sessiond.actors.future import Pending
 from sessiond.transport.codec import (
     RESPONSE,
@@ -161,7 +161,12 @@ class Responder:
     def _call(self, call: Call | Notification, frame: bytes) -> object:
         method = METHODS.get(call.method)
         if method is not None:
-            return method.answer(self._registry, method.examine(call.params, frame), self._peer)
+            try:
+                params = method.examine(call.params, frame)
+            except InvalidRequest:
+                method.refused(self._registry)
+                raise
+            return method.answer(self._registry, params, self._peer)
         if not isinstance(inspect(frame)[-1], list):
             raise NotAFrameError("the parameters are no array")
         raise UnknownMethod(f"No method {call.method[:80]!r}", method=call.method[:80])

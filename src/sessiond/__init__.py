@@ -13,7 +13,7 @@ from sessiond.actors.mirror import Mirror
 from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryRef
 from sessiond.actors.session import SessionActor, SessionRef
-from sessiond.actors.settings import Settings, WatchSettings
+from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
 from sessiond.config import Config
 from sessiond.embedded import collector, start, stop
 from sessiond.transport.async_client import AsyncClient
@@ -29,6 +29,7 @@ __all__ = [
     "Client",
     "Config",
     "Gateway",
+    "GatewaySettings",
     "Limit",
     "Mirror",
     "Registration",
