@@ -6,7 +6,7 @@ import re
 
 import pytest
 from gateway_peer import serving_gateways
-from pages import blocks, page
+from pages import blocks, page, section
 
 from sessiond.transport import async_commands, client_breaker, gateway, registration
 from sessiond.transport.codec import MAX_ARRAY
@@ -15,7 +15,7 @@ GATEWAYS = page("docs/gateways.md")
 
 
 def test_its_gateway_works(capsys):
-    (snippet,) = blocks(GATEWAYS, "python")
+    (snippet,) = blocks(section(GATEWAYS, "## A gateway"), "python")
     with serving_gateways() as (peer, _):
         peer.methods["update_session_state"] = peer.methods["end_session"] = lambda *_: {
             "version": 2, "ended_at": 2.0, "duration": 1.0, "talk_duration": 1.0,
@@ -24,6 +24,12 @@ def test_its_gateway_works(capsys):
         heard = [[method for method, _ in each] for each in peer.heard]
     assert heard[1] == ["register_gateway", "create_session", "update_session_state", "end_session"]
     assert heard[0][:2] == ["register_gateway", "ping"]
+
+
+def test_its_reporter_works(service, capsys):
+    (snippet,) = blocks(section(GATEWAYS, "## A worker's reports"), "python")
+    exec(compile(snippet.replace("7600", str(service.port)), "gateways.md", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out == "0 0 0\n"
 
 
 @pytest.mark.parametrize(

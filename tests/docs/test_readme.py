@@ -58,12 +58,6 @@ def metrics_of(service):
         return answer.read().decode()
 
 
-def test_the_reporter_of_a_gateway_works(service, capsys):
-    (reporter,) = blocks(section(README, "## For gateways"), "python")
-    run(reporter.replace("7600", str(service.port)))
-    assert capsys.readouterr().out == "0 0 0\n"
-
-
 @pytest.mark.needs("nvim")
 def test_a_stranger_gets_in(service, tmp_path):
     (lua,) = blocks(section(README, "## From a gateway"), "lua")
