@@ -262,7 +262,9 @@ class CommanderActor(ServiceActor):
         session = None if command.seq is None else self._context.directory.at(command.seq)
         if session is not None:
             at = self._context.clock.read().wall
-            session.timeline = noted(session.timeline, COMMAND, command.author, at, named((command.method, outcome)))
+            reason = command.arguments.get("reason")
+            told = (command.method, outcome, reason) if isinstance(reason, str) else (command.method, outcome)
+            session.timeline = noted(session.timeline, COMMAND, command.author, at, named(told))
 
 
 def _nobody_waits(_verdict: Verdict) -> None:

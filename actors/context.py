@@ -16,7 +16,7 @@ from sessiond.actors.limits import Admission, Limit, indexes
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
 from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
-from sessiond.actors.supervision import CrashLog, RestartWindow
+from sessiond.actors.supervision import CrashLog, LogRate, RestartWindow
 from sessiond.actors.sync import Syncs
 from sessiond.actors.tally import Tally
 from sessiond.actors.wheel import Wheel
@@ -77,6 +77,8 @@ class Context:
     """The same while changes are to be told to it; None while nobody watches."""
     commander: CommanderActor | None = None
     """Who tells gateways what to do; None before it is there."""
+    gateway_log: LogRate = dataclasses.field(default_factory=LogRate)
+    """How much of what happens to gateways is worth a line in the log."""
     requester: Incarnation | None = None
     """The incarnation whose request is being carried out, None for whoever has not registered as a gateway."""
     author: int = CLIENT
@@ -111,7 +113,6 @@ class Context:
         """The books of a service that knows no session yet; no two limits have the same name."""
         instance = secrets.token_hex(8)
         limits = tuple(limits)
-        instance = secrets.token_hex(8)
         directory: Directory[Known] = Directory(*indexes(settings.metadata_indexes, limits))
         return cls(
             settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sessiond.actors.params import Registration
 
 __all__ = ["MAX_INCARNATIONS", "GatewayActor"]
+
+logger = logging.getLogger(__name__)
 
 MAX_INCARNATIONS = 64
 """Of one gateway that are known at once: more are no restarts, but somebody who makes epochs up."""
@@ -76,6 +79,8 @@ class GatewayActor(ServiceActor):
             self._replace(each, asked.epoch, now)
         incarnation = self._found(verdict, asked.epoch, now)
         self._renew(incarnation, asked, link, now)
+        if verdict.outcome != JOINED:
+            self._log(logging.INFO, verdict.outcome, incarnation)
         return self._registered(incarnation, verdict.outcome)
 
     def renew(self, incarnation: Incarnation) -> Renewed:
@@ -244,16 +249,28 @@ class GatewayActor(ServiceActor):
         self._context.incarnations.lose(incarnation, now, grace)
         self._publish(incarnation)
         self._context.tally.count_gateway("lost")
+        self._log(
+            logging.WARNING,
+            f"{len(incarnation.sessions)} sessions are suspect and will end in {grace:g} s unless it comes back",
+            incarnation,
+        )
         self._look_at(now.monotonic + grace, now)
 
     def _revive(self, incarnation: Incarnation, now: Instant) -> None:
         if incarnation.loss is not None:
             self._context.tally.count_gateway("resumed")
+            self._log(logging.INFO, "it is back", incarnation)
             self._context.incarnations.recover(incarnation, now)
             self._publish(incarnation)
             self._note_sharing()
             self._tell_commander(incarnation)
             self._look_at(now.monotonic + incarnation.lease, now)
+
+    def _log(self, level: int, what: str, incarnation: Incarnation) -> None:
+        """Have the log tell of it at a limited rate: a network that fails loses all gateways, again and again."""
+        more = self._context.gateway_log.admits(self._context.clock.read().monotonic)
+        if more is not None:
+            logger.log(level, "Gateway %s (epoch %s): %s%s", self._gateway, incarnation.epoch, what, more)
 
     def _publish(self, incarnation: Incarnation) -> None:
         """Record, for those who watch, whether it lives now."""

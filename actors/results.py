@@ -155,7 +155,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     names: list[str] | None = None
     """Which fields, or keys of metadata, changed; as many as there is room for."""
     reason: str | None = None
-    """The reason of the end."""
+    """The reason of the end, or that a command was given."""
     command: str | None = None
     """What the gateway was told to do."""
     outcome: str | None = None

@@ -557,3 +557,19 @@ def test_losing_and_finding_many_sessions_looks_at_none_of_them(manager):
     link.lose()
     manager.connect("gw", "e1")
     assert not seen
+
+
+def test_the_log_tells_of_a_gateway_that_is_lost_and_back(manager, caplog):
+    """Whoever is called at night finds the name there, also when everything is over."""
+    caplog.set_level("INFO")
+    link, _ = manager.connect("gw", "e1")
+    with link.asking():
+        manager.create()
+    link.lose()
+    manager.connect("gw", "e1")
+    told = [record.getMessage() for record in caplog.records if record.name == "sessiond.actors.gateway"]
+    assert told == [
+        "Gateway gw (epoch e1): registered",
+        "Gateway gw (epoch e1): 1 sessions are suspect and will end in 120 s unless it comes back",
+        "Gateway gw (epoch e1): resumed",
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from pages import blocks, page
+from pages import blocks, page, section
 from serving import serving
 
 from sessiond import Client
@@ -17,7 +17,7 @@ GATEWAYS = page("docs/gateways.md")
 
 def test_its_gateway_works(capsys):
     """The service knows the gateway, and its call from the first ring to the end."""
-    (snippet,) = blocks(GATEWAYS, "python")
+    (snippet,) = blocks(section(GATEWAYS, "## A gateway"), "python")
     with serving() as served, Client(port=served.port) as client:
         exec(compile(snippet.replace("7600", str(served.port)), "gateways.md", "exec"), {"__name__": "__main__"})
         (session,) = client.sessions(ended=True)
@@ -26,6 +26,12 @@ def test_its_gateway_works(capsys):
     assert (session.gateway, session.end_reason, session.ended_by) == ("gw-1", "normal", "caller")
     assert [each.change for each in entries] == ["created", "state", "ended"]
     assert {each.author.gateway for each in entries} == {gateway.name} == {"gw-1"}
+
+
+def test_its_reporter_works(service, capsys):
+    (snippet,) = blocks(section(GATEWAYS, "## A worker's reports"), "python")
+    exec(compile(snippet.replace("7600", str(service.port)), "gateways.md", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out == "0 0 0\n"
 
 
 @pytest.mark.parametrize(

@@ -58,12 +58,6 @@ def metrics_of(service):
         return answer.read().decode()
 
 
-def test_the_reporter_of_a_gateway_works(service, capsys):
-    (reporter,) = blocks(section(README, "## For gateways"), "python")
-    run(reporter.replace("7600", str(service.port)))
-    assert capsys.readouterr().out == "0 0 0\n"
-
-
 @pytest.mark.needs("nvim")
 def test_a_stranger_gets_in(service, tmp_path):
     (lua,) = blocks(section(README, "## From a gateway"), "lua")
@@ -114,3 +108,10 @@ def anchors(text):
 def test_the_modules_that_are_named_are_there(name):
     for module in re.findall(r"`((?:[\w]+/)*\w+\.py)`", page(name)):
         assert [*ROOT.glob(module), *ROOT.glob(f"*/{module}"), *ROOT.glob(f"src/sessiond/{module}")], module
+
+
+@pytest.mark.parametrize("room", ["actors", "transport", "metrics"])
+def test_the_architecture_names_every_file(room):
+    """A file that is in none of its tables is one that nobody finds."""
+    named = set(re.findall(r"`(?:\w+/)?(\w+\.py)`", page("ARCHITECTURE.md")))
+    assert {path.name for path in (ROOT / room).glob("*.py")} - named <= {"__init__.py"}
