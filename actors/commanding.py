@@ -90,7 +90,7 @@ def _read(error: Any) -> tuple[str | None, str]:
     """The code of an error, if it has one, and its text."""
     match error:
         case str():
-            return (error if error.isidentifier() else None), error
+            return (error[:MAX_ECHO] if error.isidentifier() else None), error
         case {"code": str(code), **more}:
             return code[:MAX_ECHO], _text(more, code)
         case [_, str(text), {"code": str(code)}]:

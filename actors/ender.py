@@ -11,7 +11,7 @@ from msgspec import UNSET
 from msgspec.structs import asdict
 
 from sessiond.actors.bulk import Allowance, Bulk
-from sessiond.actors.errors import InvalidRequest, LimitExceeded, NotFound, SessiondError, Unavailable
+from sessiond.actors.errors import InvalidRequest, LimitExceeded, NotFound, Overloaded, SessiondError, Unavailable
 from sessiond.actors.future import Pending
 from sessiond.actors.params import CountQuery, EndQuery, Filters, ListQuery
 from sessiond.actors.results import Count, EndedSessions, Page
@@ -27,6 +27,8 @@ V = TypeVar("V")
 
 TICK = 0.02
 """Seconds between two looks at what may be ended: short, so that ends are spread over the second."""
+MOST = 64
+"""Requests that are carried out at once: each may hold a page of ids for minutes, and counts before that."""
 
 
 class Tick:
@@ -61,14 +63,17 @@ class EnderActor(ServiceActor):
 
         Raises:
             InvalidRequest: it is about ended sessions.
+            Overloaded: as many requests are carried out as may be.
         """
         if query.ended is not False:
             raise InvalidRequest("ended: only live sessions can be ended", field="ended")
+        if len(self._under_way) >= MOST:
+            raise Overloaded("As many calls of end_sessions are carried out as may be")
+        filters = {name: value for name in Filters.__struct_fields__ if (value := asdict(query)[name]) is not UNSET}
+        count = self._registry.number(CountQuery(**filters))
         request = _Request(query, Pending())
         self._under_way.add(request.pending)
         request.pending.then(lambda *_: self._under_way.discard(request.pending))
-        filters = {name: value for name in Filters.__struct_fields__ if (value := asdict(query)[name]) is not UNSET}
-        count = self._registry.number(CountQuery(**filters))
         self._go_on(request, count, functools.partial(self._counted, request, filters))
         return cast("EndedSessions", request.pending)
 

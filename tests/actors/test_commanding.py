@@ -60,6 +60,11 @@ def test_an_error_is_understood_in_whatever_shape_it_comes(error, outcome, code,
     assert meaning(error, None) == Verdict(outcome, None, {"code": code, "text": text})
 
 
+def test_a_text_that_is_a_code_is_no_longer_than_any_code():
+    verdict = meaning("a" * 200_000, None)
+    assert verdict.error == {"code": "a" * 400, "text": "a" * 400}
+
+
 def test_an_answer_without_an_error_is_that_it_is_done():
     assert meaning(None, {"sip": 200}) == Verdict(DONE, {"sip": 200})
 

@@ -10,7 +10,7 @@ from runtimes import PATIENCE
 from services import service
 
 from sessiond.actors.bulk import Allowance
-from sessiond.actors.errors import InvalidRequest, LimitExceeded, SessiondError, Unavailable
+from sessiond.actors.errors import InvalidRequest, LimitExceeded, Overloaded, SessiondError, Unavailable
 from sessiond.actors.future import Pending
 from sessiond.actors.results import EndedSessions, Failure
 from sessiond.actors.settings import Commanding
@@ -150,6 +150,17 @@ def test_who_asked_is_gone():
             let(manager, 1)
         assert live(manager) == 2
         assert not future.done()
+
+
+def test_only_so_many_requests_are_carried_out_at_once():
+    """Each holds a page of ids until its turn comes, and nothing else bounds how many a client sends."""
+    with service(commanding=Commanding(rate=1)) as manager:
+        for _ in range(3):
+            manager.create()
+        futures = [ask_soon(manager, "end_sessions", dry_run=False) for _ in range(65)]
+        assert [future.done() for future in futures] == [False] * 64 + [True]
+        with pytest.raises(Overloaded):
+            futures[-1].get(timeout=PATIENCE)
 
 
 def test_the_service_stops():
