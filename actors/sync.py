@@ -6,7 +6,7 @@ in between, is forgotten and judges nothing: an answer that is late, partial or 
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
@@ -22,6 +22,9 @@ __all__ = ["MAX_SYNCS", "OUTCOMES", "SYNC_SECONDS", "Sync", "Syncs", "predecesso
 SYNC_SECONDS = 60.0
 """Between the parts of a sync, and then for the pages of its result."""
 MAX_SYNCS = 10_000
+MAX_OWN, MAX_STRANGERS = 16, 256
+"""So many of them can one incarnation have begun, and all who are none together: of more the oldest is forgotten. So
+nobody takes a gateway the place for its own."""
 COMPLETE, EXPIRED, LOST, FAILED = OUTCOMES = ("complete", "expired", "lost", "failed")
 """What came of syncs: closed; not closed in time; its incarnation was lost meanwhile; a part of it failed."""
 
@@ -78,6 +81,8 @@ class Syncs:
         self.outcomes = Counter(dict.fromkeys(OUTCOMES, 0))
         """What came of those that are over."""
         self._open: OrderedDict[str, Sync] = OrderedDict()
+        self._tokens: dict[Incarnation | None, deque[str]] = {}
+        """Those of each who has begun any, in the order of their beginning."""
         self._instance = instance
         self._number = 0
 
@@ -90,13 +95,17 @@ class Syncs:
         Raises:
             LimitExceeded: as many are under way as may be.
         """
+        own = self._tokens.get(incarnation)
+        if own is not None and len(own) >= (MAX_STRANGERS if incarnation is None else MAX_OWN):
+            self._forget(self._open[own[0]], EXPIRED)
         if len(self._open) >= MAX_SYNCS:
             if not next(iter(self._open.values())).is_complete:
                 raise LimitExceeded("As many syncs are under way as may be", limit="syncs", maximum=MAX_SYNCS)
-            self._open.popitem(last=False)
+            self._forget(next(iter(self._open.values())), COMPLETE)
         self._number += 1
         sync = Sync(f"{self._instance}-{self._number}", gateway, incarnation, last_seq, now)
         self._open[sync.token] = sync
+        self._tokens.setdefault(incarnation, deque()).append(sync.token)
         return sync
 
     def go_on(self, token: str, gateway: str, incarnation: Incarnation | None, now: Instant) -> Sync:
@@ -141,6 +150,10 @@ class Syncs:
 
     def _forget(self, sync: Sync, outcome: str) -> None:
         del self._open[sync.token]
+        own = self._tokens[sync.incarnation]
+        own.remove(sync.token)
+        if not own:
+            del self._tokens[sync.incarnation]
         if not sync.is_complete:
             self.outcomes[outcome] += 1
 

@@ -7,11 +7,12 @@ from services import service
 
 from sessiond.actors.directory import MAX_ADDRESSED
 from sessiond.actors.errors import Conflict, Internal, InvalidRequest, LimitExceeded
+from sessiond.actors.incarnation import Incarnation
 from sessiond.actors.missing import MAX_MISSING
 from sessiond.actors.params import SyncPart
 from sessiond.actors.session import SessionActor
 from sessiond.actors.settings import GatewaySettings
-from sessiond.actors.sync import MAX_SYNCS, SYNC_SECONDS
+from sessiond.actors.sync import MAX_OWN, MAX_STRANGERS, MAX_SYNCS, SYNC_SECONDS
 
 GRACE = 120.0
 MOMENT = 0.01
@@ -418,18 +419,35 @@ def test_a_part_that_makes_no_sense_spoils_it(manager):
 
 
 def test_only_so_many_syncs_are_under_way(manager):
-    link, _ = manager.connect("gw", "e1")
-    first = sync(manager, link, ids=[])
-    for _ in range(MAX_SYNCS - 1):
-        manager.context.syncs.begin("gw", None, 0, manager.clock.read())
-    manager.context.syncs.begin("gw", None, 0, manager.clock.read())  # in the place of one that is complete
+    """In all: nobody can begin so many alone."""
+    syncs, now = manager.context.syncs, manager.clock.read()
+    for number in range(MAX_SYNCS // MAX_OWN):
+        incarnation = Incarnation("gw", str(number), 0, now)
+        for _ in range(MAX_OWN):
+            syncs.begin("gw", incarnation, 0, now)
+    with pytest.raises(LimitExceeded) as caught:
+        syncs.begin("gw", Incarnation("gw", "one more", 0, now), 0, now)
+    assert caught.value.details == {"limit": "syncs", "maximum": MAX_SYNCS}
+    syncs.complete(next(iter(syncs._open.values())))
+    syncs.begin("gw", Incarnation("gw", "one more", 0, now), 0, now)
+
+
+def test_nobody_takes_a_gateway_the_place_for_its_sync(manager, restarted):
+    """Strangers have so many together, and an incarnation so many: of more the oldest is forgotten."""
+    _, new, ids = restarted
+    begun = sync(manager, new, external_ids=["call 0"], final=False)
+    first = sync(manager, external_ids=[], final=False).sync
+    for _ in range(MAX_STRANGERS):
+        last = sync(manager, external_ids=[], final=False).sync
     with pytest.raises(InvalidRequest):
-        sync(manager, link, sync=first.sync)
-    with pytest.raises(LimitExceeded):
-        sync(manager, link, ids=[])
-
-
-# Size
+        sync(manager, sync=first, external_ids=[])
+    sync(manager, sync=last, external_ids=[])
+    assert len(manager.context.syncs) == 1 + MAX_STRANGERS
+    sync(manager, new, sync=begun.sync, external_ids=["call 1", "call 2", "call 3"])
+    assert reasons(manager, ids) == [None] * 4
+    for _ in range(MAX_OWN):
+        sync(manager, new, external_ids=[], final=False)
+    assert len(manager.context.syncs) == MAX_OWN + MAX_STRANGERS
 
 
 def test_fifty_thousand_calls_survive_a_sync_that_comes_too_late():

@@ -16,6 +16,7 @@ from sessiond.actors import params, tally
 from sessiond.actors.counting import MAX_GROUPS
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.directory import MAX_ADDRESSED
+from sessiond.actors.ender import MOST
 from sessiond.actors.errors import BY_CODE
 from sessiond.actors.events import DROP_REASONS
 from sessiond.actors.gateway import MAX_INCARNATIONS
@@ -26,7 +27,7 @@ from sessiond.actors.registration import EVENTS, JOINED, Policy
 from sessiond.actors.results import Gateway
 from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
 from sessiond.actors.states import CHANGE, STATES, TRANSITIONS
-from sessiond.actors.sync import MAX_SYNCS, SYNC_SECONDS
+from sessiond.actors.sync import MAX_OWN, MAX_STRANGERS, SYNC_SECONDS
 from sessiond.transport import codec
 from sessiond.transport.methods import METHODS
 from sessiond.transport.settings import Limits
@@ -264,7 +265,8 @@ def test_the_limits_are_those_of_the_tables():
         "groups of a count": [MAX_GROUPS],
         "live sessions": [Settings().max_sessions],
         "gateways": [GatewaySettings().max_gateways, MAX_INCARNATIONS],
-        "syncs under way": [MAX_SYNCS, SYNC_SECONDS],
+        "syncs under way": [MAX_OWN, MAX_STRANGERS, SYNC_SECONDS],
+        "bulk ends under way": [MOST],
         "watches of a connection": [MAX_WATCHES_PER_CONNECTION],
         "watches in all": [MAX_WATCHES],
     }
