@@ -188,7 +188,8 @@ class HeraldActor(ServiceActor):
             self._leave(watcher)
         except BaseException as error:  # noqa: BLE001  (of one watcher only; the others are still to be told)
             self._crashed(error)
-            self._drop(watcher, "crashed")
+            if watcher.watch.number in self._watchers:  # it may have ended its watch before it crashed
+                self._drop(watcher, "crashed")
         else:
             told.append(watcher)
         self._context.tally.notifications += count

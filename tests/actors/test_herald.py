@@ -430,3 +430,22 @@ def test_a_crash_of_the_herald_loses_nothing(manager, monkeypatch):
     manager.create()
     manager.settle()
     assert len(changes(told)) == 2
+
+
+def test_a_watcher_that_leaves_and_then_crashes_is_gone_once(manager):
+    """And nobody else is disturbed."""
+    told, _ = watch(manager)
+    herald = manager.registry.local().herald
+
+    def leave_and_crash(event):
+        herald.unwatch(answer.watch)
+        raise LookupError(event)
+
+    answer = manager.watch(leave_and_crash, snapshot=False)
+    manager.create()
+    manager.settle()
+    manager.create()
+    manager.settle()
+    assert len([event for event in told if isinstance(event, SessionChanged)]) == 2
+    assert manager.context.tally.watchers == 1
+    assert not manager.context.tally.restarts
