@@ -12,11 +12,14 @@ from sessiond.actors.params import EndedBy, Field, GroupField
 from sessiond.actors.record import Scalar
 
 __all__ = [
+    "CommandArguments",
     "CountArguments",
     "CreateArguments",
     "EndArguments",
+    "EndSessionsArguments",
     "ExplainArguments",
     "Fields",
+    "FilterArguments",
     "GatewayArguments",
     "ListArguments",
     "RegistrationArguments",
@@ -111,6 +114,24 @@ class CountArguments(FilterArguments, total=False):
     """What ``count_sessions`` takes; see ``params.CountQuery``."""
 
     by: GroupField | None
+
+
+class CommandArguments(TypedDict, total=False):
+    """How long a command may take, in seconds; None is as configured."""
+
+    timeout: float | None
+    """For each attempt."""
+    wait: float | None
+    """For a gateway that is gone to come back."""
+
+
+class EndSessionsArguments(FilterArguments, total=False):
+    """What ``end_sessions`` takes; see ``params.EndQuery``."""
+
+    dry_run: bool
+    most: int | None
+    limit: int
+    cursor: str | None
 
 
 class ExplainArguments(TypedDict, total=False):

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from sessiond.actors.changelog import ChangeLog
 from sessiond.actors.clock import Clock, Instant, TurnClock
 from sessiond.actors.directory import Directory
 from sessiond.actors.dispatcher import Dispatcher
@@ -14,13 +15,14 @@ from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnatio
 from sessiond.actors.limits import Admission, Limit, indexes
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
-from sessiond.actors.settings import GatewaySettings, Settings
-from sessiond.actors.supervision import CrashLog, RestartWindow
+from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
+from sessiond.actors.supervision import CrashLog, LogRate, RestartWindow
 from sessiond.actors.sync import Syncs
 from sessiond.actors.tally import Tally
 from sessiond.actors.wheel import Wheel
 
 if TYPE_CHECKING:
+    from sessiond.actors.commander import CommanderActor
     from sessiond.actors.session import SessionActor
 
 __all__ = ["TICK", "Context", "Known"]
@@ -31,6 +33,8 @@ Known: TypeAlias = "SessionActor | EndedSession"
 R = TypeVar("R")
 
 _USUAL = GatewaySettings()
+_KEPT = WatchSettings()
+_COMMANDING = Commanding()
 
 SESSION_RESTARTS = 3
 SERVICE_RESTARTS = 5
@@ -46,6 +50,7 @@ class Context:
 
     settings: Settings
     gateways: GatewaySettings
+    commanding: Commanding
     dispatcher: Dispatcher
     clock: TurnClock
     directory: Directory[Known]
@@ -65,6 +70,15 @@ class Context:
     started: Instant
     escalate: Callable[[str], None]
     """What to do when an actor of the service itself (named) cannot be kept running."""
+    watching: WatchSettings
+    changes: ChangeLog
+    """What watchers are told."""
+    recording: ChangeLog | None = None
+    """The same while changes are to be told to it; None while nobody watches."""
+    commander: CommanderActor | None = None
+    """Who tells gateways what to do; None before it is there."""
+    gateway_log: LogRate = dataclasses.field(default_factory=LogRate)
+    """How much of what happens to gateways is worth a line in the log."""
     requester: Incarnation | None = None
     """The incarnation whose request is being carried out, None for whoever has not registered as a gateway."""
     author: int = CLIENT
@@ -93,6 +107,8 @@ class Context:
         escalate: Callable[[str], None],
         limits: Iterable[Limit] = (),
         gateways: GatewaySettings = _USUAL,
+        watching: WatchSettings = _KEPT,
+        commanding: Commanding = _COMMANDING,
     ) -> Context:
         """The books of a service that knows no session yet; no two limits have the same name."""
         instance = secrets.token_hex(8)
@@ -101,6 +117,7 @@ class Context:
         return cls(
             settings,
             gateways,
+            commanding,
             dispatcher,
             TurnClock(clock),
             directory,
@@ -118,4 +135,6 @@ class Context:
             instance,
             clock.read(),
             escalate,
+            watching,
+            ChangeLog(watching.history),
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 from typing import TYPE_CHECKING
 
+from sessiond.actors.commanding import CAPABILITY
 from sessiond.actors.errors import Conflict, LimitExceeded, SessiondError
 from sessiond.actors.guard import run
 from sessiond.actors.incarnation import Incarnation
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from sessiond.actors.params import Registration
 
 __all__ = ["MAX_INCARNATIONS", "GatewayActor"]
+
+logger = logging.getLogger(__name__)
 
 MAX_INCARNATIONS = 64
 """Of one gateway that are known at once: more are no restarts, but somebody who makes epochs up."""
@@ -75,6 +79,8 @@ class GatewayActor(ServiceActor):
             self._replace(each, asked.epoch, now)
         incarnation = self._found(verdict, asked.epoch, now)
         self._renew(incarnation, asked, link, now)
+        if verdict.outcome != JOINED:
+            self._log(logging.INFO, verdict.outcome, incarnation)
         return self._registered(incarnation, verdict.outcome)
 
     def renew(self, incarnation: Incarnation) -> Renewed:
@@ -159,9 +165,11 @@ class GatewayActor(ServiceActor):
             self._make_room()
             incarnation = Incarnation(self._gateway, epoch, self._context.authors.number(self._gateway, epoch), now)
             self._context.incarnations.add(incarnation)
+            self._publish(incarnation)
         incarnation.is_replaced = False
         if incarnation.loss is not None:
             self._context.incarnations.recover(incarnation, now)
+            self._publish(incarnation)
         self._note_sharing()
         return incarnation
 
@@ -185,6 +193,8 @@ class GatewayActor(ServiceActor):
             link.heard_at, link.lease, link.capabilities = now.monotonic, incarnation.lease, capabilities
             if link.incarnation is None:
                 self._bind(incarnation, link)
+            incarnation.takes_commands |= CAPABILITY in capabilities
+            self._tell_commander(incarnation)
         self._look_at(now.monotonic + incarnation.lease, now)
 
     def _bind(self, incarnation: Incarnation, link: Link) -> None:
@@ -195,6 +205,11 @@ class GatewayActor(ServiceActor):
         incarnation.links[link] = None
         link.when_lost(lambda: run(self, lambda gateway: gateway.left(incarnation, link)))
         link.bind(incarnation, spoke)
+
+    def _tell_commander(self, incarnation: Incarnation) -> None:
+        """Commands may wait for somebody who takes them."""
+        if incarnation.takes_commands and self._context.commander is not None:
+            self._context.commander.found(self._gateway)
 
     def _registered(self, incarnation: Incarnation, outcome: str) -> Registered:
         return Registered(
@@ -232,15 +247,36 @@ class GatewayActor(ServiceActor):
     def _lose(self, incarnation: Incarnation, now: Instant) -> None:
         grace = self._context.gateways.grace
         self._context.incarnations.lose(incarnation, now, grace)
+        self._publish(incarnation)
         self._context.tally.count_gateway("lost")
+        self._log(
+            logging.WARNING,
+            f"{len(incarnation.sessions)} sessions are suspect and will end in {grace:g} s unless it comes back",
+            incarnation,
+        )
         self._look_at(now.monotonic + grace, now)
 
     def _revive(self, incarnation: Incarnation, now: Instant) -> None:
         if incarnation.loss is not None:
             self._context.tally.count_gateway("resumed")
+            self._log(logging.INFO, "it is back", incarnation)
             self._context.incarnations.recover(incarnation, now)
+            self._publish(incarnation)
             self._note_sharing()
+            self._tell_commander(incarnation)
             self._look_at(now.monotonic + incarnation.lease, now)
+
+    def _log(self, level: int, what: str, incarnation: Incarnation) -> None:
+        """Have the log tell of it at a limited rate: a network that fails loses all gateways, again and again."""
+        more = self._context.gateway_log.admits(self._context.clock.read().monotonic)
+        if more is not None:
+            logger.log(level, "Gateway %s (epoch %s): %s%s", self._gateway, incarnation.epoch, what, more)
+
+    def _publish(self, incarnation: Incarnation) -> None:
+        """Record, for those who watch, whether it lives now."""
+        recording = self._context.recording
+        if recording is not None:
+            recording.gateway_changed(self._gateway, incarnation.epoch, "live" if incarnation.loss is None else "lost")
 
     def _note_sharing(self) -> None:
         live = [each for each in self._known if each.loss is None]

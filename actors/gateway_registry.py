@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import abc
-import contextlib
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
 from sessiond.actors.directory import MAX_ADDRESSED
-from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound, SessiondError
+from sessiond.actors.errors import Conflict, Internal, InvalidRequest, LimitExceeded, NotFound
 from sessiond.actors.gateway import GatewayActor
 from sessiond.actors.gateway_list import page
 from sessiond.actors.guard import perform, run
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from sessiond.actors.surveyor import Work
     from sessiond.actors.sync import Sync
 
-__all__ = ["GatewayRegistry"]
+__all__ = ["GatewayRegistry", "part_was_refused"]
 
 R = TypeVar("R")
 
@@ -79,7 +78,13 @@ class GatewayRegistry(ServiceActor):
             Conflict: very many live sessions have one of the external ids.
         """
         gateway = checked_name(name)
-        return self.sync(gateway, checked(options, SyncPart), self.context.incarnations.newest(gateway))
+        incarnation = self.context.incarnations.newest(gateway)
+        try:
+            part = checked(options, SyncPart)
+        except InvalidRequest:
+            part_was_refused(incarnation)
+            raise
+        return self.sync(gateway, part, incarnation)
 
     # The same with checked arguments
 
@@ -139,12 +144,15 @@ class GatewayRegistry(ServiceActor):
 
     def _confirm(self, seq: int, incarnation: Incarnation) -> None:
         """Have a session be held by ``incarnation``; one that crashes over that gets a second chance."""
-        for _ in range(2):
-            session = self.context.directory.at(seq)
-            if isinstance(session, SessionActor):
-                with contextlib.suppress(SessiondError):
-                    perform(session, lambda actor: actor.confirm(incarnation))
-                    return
+        try:
+            self._try_to_confirm(seq, incarnation)
+        except Internal:
+            self._try_to_confirm(seq, incarnation)
+
+    def _try_to_confirm(self, seq: int, incarnation: Incarnation) -> None:
+        session = self.context.directory.at(seq)
+        if isinstance(session, SessionActor):
+            perform(session, lambda actor: actor.confirm(incarnation))
 
     def _sync_of(self, name: str, part: SyncPart, incarnation: Incarnation | None) -> Sync:
         """The sync that ``part`` goes on with, or begins."""
@@ -206,3 +214,9 @@ class GatewayRegistry(ServiceActor):
     def _stop_gateways(self) -> None:
         for gateway in self._gateways.values():
             gateway.actor_ref.stop(block=False)
+
+
+def part_was_refused(incarnation: Incarnation | None) -> None:
+    """Some part of a sync by ``incarnation`` made no sense: nobody is to be missed who may have been named in it."""
+    if incarnation is not None:
+        incarnation.refused_parts += 1

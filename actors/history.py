@@ -48,8 +48,8 @@ STATE = {state: 8 + number for number, state in enumerate(STATES)}
 """Those of a change of state."""
 FIELDS, METADATA, CLAIMED, COMMAND, ENDED_FOR, _LOST = 16, 17, 18, 19, 20, 21
 """Changes of fields and of metadata (detail: their names), of the incarnation that holds the session, a command to the
-gateway (detail: its name and what came of it), the end (detail: the reason); and entries that were let go (detail: how
-many)."""
+gateway (detail: its name, what came of it, and the reason if it has one), the end (detail: the reason); and entries
+that were let go (detail: how many)."""
 
 _KINDS = {FIELDS: "fields", METADATA: "metadata", CLAIMED: "claimed", COMMAND: "command", ENDED_FOR: "ended"}
 _STATES = {code: state for codes in (CREATED, STATE) for state, code in codes.items()}
@@ -90,7 +90,8 @@ def _readable(at: float, author: Author, code: int, detail: str) -> HistoryEntry
     if code == ENDED_FOR:
         return HistoryEntry(at, author, "ended", reason=detail)
     if code == COMMAND:
-        return HistoryEntry(at, author, "command", command=parts[0], outcome=parts[1])
+        reason = parts[2] if len(parts) > 2 else None  # noqa: PLR2004
+        return HistoryEntry(at, author, "command", command=parts[0], outcome=parts[1], reason=reason)
     return HistoryEntry(at, author, _KINDS[code], names=parts or None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sessiond.actors.bitmap import Bitmap, Words
 from sessiond.actors.clock import Instant
@@ -51,6 +51,20 @@ class Link(Protocol):
     def close(self, reason: str) -> None:
         """Close the connection, once what it asked for is answered; ``reason`` is for logs and metrics."""
 
+    def ask(
+        self,
+        method: str,
+        arguments: Mapping[str, object],
+        answered: Callable[[Any, Any], object],
+        lost: Callable[[], object],
+    ) -> Callable[[], None]:
+        """Send a request; what to call once no answer is wanted any more.
+
+        Until then ``answered`` is told the error and the result of the answer, or ``lost`` is called when the
+        connection is lost, and there will be none.
+        """
+        ...
+
 
 class Judgement(NamedTuple):
     """What a successor has told: which sessions it goes on with. The others are over, whatever is left of a grace."""
@@ -84,9 +98,11 @@ class Incarnation:
         "links",
         "loss",
         "metadata",
+        "refused_parts",
         "registered",
         "renewed_until",
         "sessions",
+        "takes_commands",
     )
 
     def __init__(self, gateway: str, epoch: str | None, author: int, now: Instant) -> None:
@@ -112,7 +128,11 @@ class Incarnation:
         """Until when it counts as live without any connection, on the monotonic clock: renewed by its name."""
         self.capabilities: frozenset[str] = frozenset()
         """What it said without a connection that it can be asked to do."""
+        self.takes_commands = False
+        """Whether it ever had a connection on which it can be told to do something."""
         self.metadata: Mapping[str, Scalar] = {}
+        self.refused_parts = 0
+        """How many parts of syncs were refused for what was in them: nobody knows which sync they were of."""
         self.is_replaced = False
         """Whether another one has taken its name over."""
         self.has_shared = False

@@ -28,10 +28,29 @@ if TYPE_CHECKING:
     from sessiond.actors.results import Ended
     from sessiond.actors.session import SessionActor
 
-__all__ = ["conclude", "forget", "forward", "restart"]
+__all__ = ["conclude", "end_by_service", "forget", "forward", "publish", "restart"]
+
+_TOLD = frozenset({"setup_timeout", "idle_timeout", "max_duration", "admin"})
+"""A gateway is told to hang up what ended for these reasons. Of what ended because it is lost it knows better, and a
+session that crashes is no reason to end a call."""
 
 _ANSWERED_BY_ENDED = {("get",), ("end",), ("update_state",)}
 """The calls of a session that may succeed after its end."""
+
+
+def end_by_service(session: SessionActor, reason: str, author: int, *, is_known: bool = False) -> Ended:
+    """End a session without having been asked for it by its gateway, which is no activity; the gateway is told.
+
+    ``is_known`` says that it has been.
+    """
+    context, incarnation = session._context, session._incarnation
+    now = context.clock.read()
+    ended_by = context.authors[author].kind
+    final = decide.finished(session.record, reason, ended_by, EndOptions(), now, session._touched.wall)
+    result = conclude(session, final, now, author)
+    if incarnation is not None and not is_known and reason in _TOLD and context.commander is not None:
+        context.commander.hang_up(final, session.seq, incarnation)
+    return result
 
 
 def conclude(session: SessionActor, final: Session, now: Instant, author: int) -> Ended:
@@ -49,12 +68,23 @@ def conclude(session: SessionActor, final: Session, now: Instant, author: int) -
         context.tally.count_answered(final)
     context.tally.count_ended(final, result.duration)
     session.record = final
+    if context.recording is not None:
+        context.recording.session_changed(record, final, final.last_activity_at, None, suspect=False)
     if session._ref is not None:
         _stop(session)
     surplus = context.retention.surplus()
     if surplus is not None:
         forget(context, surplus)
     return result
+
+
+def publish(session: SessionActor, old: Session | None) -> None:
+    """Record, for those who watch, that ``old`` is no longer the session's record; only while that is recorded."""
+    recording = session._context.recording
+    assert recording is not None
+    deadline = session.deadline()
+    expires_at = None if deadline is None else deadline.start.wall + deadline.seconds
+    recording.session_changed(old, session.record, session._touched.wall, expires_at, session._is_suspect)
 
 
 def forget(context: Context, ended: EndedSession) -> None:

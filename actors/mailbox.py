@@ -223,6 +223,12 @@ class Mailbox:
         """Whether nothing waits and no turn is open, at this moment."""
         return self._state is _IDLE
 
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so much waits that whoever can hold something back should: three quarters of what may."""
+        messages = self._messages
+        return messages is not None and len(messages) * 4 >= self._capacity * 3
+
     def claim(self) -> bool:
         """Begin a turn if the mailbox is ready. The caller holds the dispatcher's turn, and ends it by ``settle``."""
         return self._begin(_READY)

@@ -24,8 +24,10 @@ __all__ = [
     "SERVICE_REASONS",
     "Address",
     "Changes",
+    "CommandOptions",
     "CountQuery",
     "EndOptions",
+    "EndQuery",
     "ExplainOptions",
     "Filters",
     "GatewayQuery",
@@ -38,6 +40,8 @@ __all__ = [
     "StateOptions",
     "SyncPart",
     "Target",
+    "TerminateArguments",
+    "WatchQuery",
     "WhichEpoch",
     "check_metadata",
     "check_sizes",
@@ -54,6 +58,8 @@ MAX_STRING_BYTES = 4096
 MAX_METADATA_BYTES = 16_384
 MAX_METADATA_KEYS = 64
 MAX_PAGE = 500
+MAX_ENDS = 256
+"""Sessions that ``end_sessions`` ends at once."""
 
 MAX_LEASE = 3600
 """Seconds: a gateway that is gone must not count as live for longer."""
@@ -222,6 +228,30 @@ class CountQuery(Filters, forbid_unknown_fields=True, frozen=True, kw_only=True)
     by: GroupField | None = None
 
 
+class EndQuery(Filters, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What ``end_sessions`` takes."""
+
+    dry_run: bool = True
+    most: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_ENDS)] = 100
+    cursor: Text | None = None
+
+
+class TerminateArguments(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
+    """What a gateway is told of the end of a session."""
+
+    reason: ShortName | None = None
+
+
+class CommandOptions(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False):
+    """How long a command may take; None is as configured."""
+
+    timeout: Annotated[float, Meta(gt=0, le=60)] | None = None
+    """Seconds that each attempt has."""
+    wait: Annotated[float, Meta(ge=0, le=3600)] | None = None
+    """Seconds to wait for a gateway that is gone."""
+
+
 class ExplainOptions(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """Options of ``explain_limit``."""
 
@@ -263,6 +293,17 @@ class GatewayQuery(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=F
     cursor: Text | None = None
 
 
+class WatchQuery(Filters, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """What ``watch`` takes."""
+
+    since: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = msgspec.field(default=None, name="from")
+    """The number of the last change that is known, ``from`` on the wire; None knows nothing."""
+    instance: Text | None = None
+    """The run of the service that gave the number."""
+    snapshot: bool = True
+    """Whether to begin with what there is, if the changes since then cannot be had."""
+
+
 T = TypeVar("T")
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -285,18 +326,18 @@ def checked_target(target: object) -> str | Address:
     return _convert(target, Target, "id")  # type: ignore[arg-type]  # a union is a type to msgspec
 
 
-def checked_name(name: object) -> str:
-    """The name of a gateway, as ``checked``."""
-    gateway: str = _convert(name, Name, "name")
-    _check_string("name", gateway)
-    return gateway
-
-
-def checked_metadata(metadata: object) -> dict[str, Any]:
-    """Changes of metadata, as ``checked``."""
-    changes = _convert(metadata, MetadataChanges, "metadata")
-    check_sizes({"metadata": changes})
+def checked_metadata(metadata: object, field: str = "metadata") -> dict[str, Any]:
+    """Changes of metadata, or others of that form, as ``checked``."""
+    changes = _convert(metadata, MetadataChanges, field)
+    check_sizes({field: changes})
     return changes
+
+
+def checked_name(name: object, field: str = "name") -> str:
+    """A text that is not empty, as ``checked``."""
+    text = _convert(name, Name, field)
+    check_sizes({field: text})
+    return text
 
 
 def checked_limit(name: object) -> str:

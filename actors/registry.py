@@ -10,16 +10,19 @@ from pykka.typing import ActorMemberMixin, proxy_method
 
 from sessiond._version import __version__
 from sessiond.actors.actor import EventRef
+from sessiond.actors.administrator import AdministratorActor
 from sessiond.actors.arguments import (
     CountArguments,
     CreateArguments,
     EndArguments,
     ExplainArguments,
     Fields,
+    FilterArguments,
     ListArguments,
     Target,
     UpdateArguments,
 )
+from sessiond.actors.audience import audience_of
 from sessiond.actors.changes import begun
 from sessiond.actors.counting import Counting
 from sessiond.actors.deadlines import Timeouts
@@ -27,9 +30,11 @@ from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotF
 from sessiond.actors.explaining import Explaining
 from sessiond.actors.gateway_registry import GatewayRegistry
 from sessiond.actors.guard import perform
+from sessiond.actors.herald import HeraldActor
 from sessiond.actors.history import begun as begun_history
 from sessiond.actors.history import read
 from sessiond.actors.ids import IdSource
+from sessiond.actors.lifecycle import publish
 from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.listing import Listing
 from sessiond.actors.params import (
@@ -42,6 +47,7 @@ from sessiond.actors.params import (
     ListQuery,
     NewSession,
     NewState,
+    WatchQuery,
     checked,
     checked_limit,
     checked_metadata,
@@ -50,7 +56,7 @@ from sessiond.actors.params import (
 )
 from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.requests import RequestKey
-from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated
+from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated, Watched
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.session import SessionActor, SessionRef
 from sessiond.actors.sharing import SharedValues
@@ -60,7 +66,10 @@ from sessiond.actors.surveyor import SurveyorActor
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from pykka import ActorRef
+
     from sessiond.actors.context import Context, Known
+    from sessiond.actors.events import Event
     from sessiond.actors.record import Scalar, Session
     from sessiond.actors.surveyor import Work
 
@@ -73,7 +82,7 @@ MAX_OVERRIDES = 1024
 """With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
 
 
-class RegistryActor(GatewayRegistry):
+class RegistryActor(GatewayRegistry, AdministratorActor):
     """The way to every session. Its methods are the wire's, with the same names.
 
     ``target`` is a session's id, or ``{"gateway": ..., "external_id": ...}``, which means the live session of that
@@ -102,7 +111,14 @@ class RegistryActor(GatewayRegistry):
         self.mailbox = self.actor_inbox
         surveyor = SurveyorActor.start(self._context)
         self._surveyor = surveyor.local()
-        self._colleagues = (surveyor, ReaperActor.start(self._context))
+        herald = HeraldActor.start(self._context)
+        self.herald = herald.local()
+        self._colleagues: tuple[EventRef[Any], ...] = (
+            surveyor,
+            ReaperActor.start(self._context),
+            herald,
+            *self._start_colleagues(),
+        )
 
     # The methods of the contract
 
@@ -182,6 +198,39 @@ class RegistryActor(GatewayRegistry):
             InvalidRequest: the limit is about each value on its own and no ``value`` is given.
         """
         return self.explain(checked_limit(name), checked(options, ExplainOptions))
+
+    def watch(
+        self,
+        audience: ActorRef[Any] | Callable[[Event], object],
+        /,
+        *,
+        since: int | None = None,
+        instance: str | None = None,
+        snapshot: bool = True,
+        **filters: Unpack[FilterArguments],
+    ) -> Watched:
+        """Tell every change of the sessions that match to ``audience``: the events of ``sessiond.actors.events``.
+
+        Args:
+            audience: an actor, which is told, or a function, which is called in a turn and must not wait for anything.
+            since: go on after the change of this number; None is from now on, or from a snapshot.
+            instance: the run of the service that the number is of.
+            snapshot: tell first what there is.
+            filters: those of ``params.Filters``, but for ``suspect``.
+
+        Raises:
+            LimitExceeded: there are as many watches as may be.
+        """
+        query = checked({"from": since, "instance": instance, "snapshot": snapshot, **filters}, WatchQuery)
+        return self.herald.watch(query, audience_of(audience))
+
+    def unwatch(self, watch: int, /) -> None:
+        """End a watch.
+
+        Raises:
+            NotFound: there is none of this number any more.
+        """
+        self.herald.unwatch(watch)
 
     def ping(self) -> str:
         """``"pong"``."""
@@ -314,6 +363,8 @@ class RegistryActor(GatewayRegistry):
         if new.request_id is not None:
             context.requests.remember(new, record.id)
         context.tally.count_created(record)
+        if context.recording is not None:
+            publish(session, None)
         return Created(record.id, 1, record.state, True)
 
     def _timeouts(self, new: NewSession) -> Timeouts:
@@ -342,6 +393,7 @@ class RegistryActor(GatewayRegistry):
         for session in self._context.directory.by_id.values():
             if isinstance(session, SessionActor):
                 session._release()  # noqa: SLF001
+        self.close_commands()
         for colleague in self._colleagues:
             colleague.stop(block=False)
         self._stop_gateways()
@@ -362,6 +414,11 @@ class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
     touch_session = proxy_method(RegistryActor.touch_session)
     end_session = proxy_method(RegistryActor.end_session)
     get_session_history = proxy_method(RegistryActor.get_session_history)
+    terminate_session = proxy_method(RegistryActor.terminate_session)
+    modify_session = proxy_method(RegistryActor.modify_session)
+    warn_session = proxy_method(RegistryActor.warn_session)
+    request_sync = proxy_method(RegistryActor.request_sync)
+    end_sessions = proxy_method(RegistryActor.end_sessions)
     list_sessions = proxy_method(RegistryActor.list_sessions)
     count_sessions = proxy_method(RegistryActor.count_sessions)
     explain_limit = proxy_method(RegistryActor.explain_limit)
@@ -369,6 +426,8 @@ class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
     heartbeat_gateway = proxy_method(RegistryActor.heartbeat_gateway)
     list_gateways = proxy_method(RegistryActor.list_gateways)
     sync_sessions = proxy_method(RegistryActor.sync_sessions)
+    watch = proxy_method(RegistryActor.watch)
+    unwatch = proxy_method(RegistryActor.unwatch)
     ping = proxy_method(RegistryActor.ping)
     server_info = proxy_method(RegistryActor.server_info)
     session_ref = proxy_method(RegistryActor.session_ref)

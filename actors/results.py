@@ -10,11 +10,14 @@ from sessiond.actors.record import Scalar, Session
 
 __all__ = [
     "Author",
+    "Commanded",
     "Count",
     "Created",
     "Ended",
     "EndedCall",
+    "EndedSessions",
     "Explanation",
+    "Failure",
     "Gateway",
     "Gateways",
     "History",
@@ -23,7 +26,9 @@ __all__ = [
     "Registered",
     "Renewed",
     "Synced",
+    "Terminated",
     "Updated",
+    "Watched",
 ]
 
 
@@ -52,6 +57,45 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     ended_at: float
     duration: float
     talk_duration: float
+
+
+class Terminated(Ended, frozen=True, gc=False):
+    """The answer to ``terminate_session``."""
+
+    gateway: str
+    """What came of the command: ``done``, ``not_found`` (the gateway had no such call any more) or ``not_asked`` (it
+    takes no commands). Of a session that ended by itself meanwhile also ``failed``, ``timeout`` or ``absent``."""
+
+
+class Commanded(msgspec.Struct, frozen=True):
+    """The answer to any other command."""
+
+    gateway: str
+    """``done``."""
+    result: Any = None
+    """What the gateway answered."""
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A session that could not be ended."""
+
+    id: str
+    code: str
+    text: str
+
+
+class EndedSessions(msgspec.Struct, frozen=True):
+    """The answer to ``end_sessions``."""
+
+    matched: int
+    """How many sessions matched when it began."""
+    dry_run: bool = False
+    ids: list[str] = []
+    """Of a dry run: the first that would be ended."""
+    ended: int = 0
+    failed: list[Failure] = []
+    cursor: str | None = None
+    """Asks for the next ones; None if there are none, and of a dry run."""
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -111,7 +155,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     names: list[str] | None = None
     """Which fields, or keys of metadata, changed; as many as there is room for."""
     reason: str | None = None
-    """The reason of the end."""
+    """The reason of the end, or that a command was given."""
     command: str | None = None
     """What the gateway was told to do."""
     outcome: str | None = None
@@ -199,3 +243,17 @@ class Synced(msgspec.Struct, frozen=True):
     """Once all parts have come: the ids of live sessions that the gateway has not named, oldest first."""
     cursor: str | None
     """Asks for more of those; None if these are all."""
+
+
+class Watched(msgspec.Struct, frozen=True, gc=False):
+    """The answer to ``watch``. What there is to tell comes afterwards."""
+
+    watch: int
+    """The watch's name in what it tells, and for ``unwatch``."""
+    number: int
+    """The number of the change after which it begins."""
+    instance: str
+    """The run of the service that the numbers are of."""
+    gap: bool
+    """Whether changes since the number that the watcher came with are not to be had any more: what it has is of no
+    use, and a snapshot follows unless it wants none."""

@@ -22,13 +22,19 @@ from sessiond.actors.params import Filters
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.states import ENDED, STATES
 
-__all__ = ["STEP_BUDGET", "Selection", "Walk"]
+__all__ = ["STEP_BUDGET", "Selection", "Walk", "record_checks"]
 
 STEP_BUDGET = 250
 """Records, and chunks, that one step looks at, at less than 1 us each."""
 
 NARROW = 256
 """A value held in up to so many chunks is walked by these; sorting more would cost more than visiting all chunks."""
+
+_OTHERWISE = frozenset({"state", "suspect", "metadata"})
+_PLAIN = tuple(
+    name for name in Filters.__struct_fields__ if name in Session.__struct_fields__ and name not in _OTHERWISE
+)
+"""The filters that are the value of a field."""
 
 _Words = dict[int, int]
 _Check = Callable[[Session], bool]
@@ -155,6 +161,19 @@ class Walk(Generic[E]):
             if budget <= 0:
                 return
         self.done = True
+
+
+def record_checks(filters: Filters) -> list[_Check]:
+    """All filters but ``suspect``, which no record tells, as checks of a record that need not be in any index.
+
+    Raises ``InvalidRequest`` as ``Selection`` does.
+    """
+    states = frozenset(_states(filters))
+    checks: list[_Check] = [lambda record: record.state in states, *_time_checks(filters)]
+    values = ((name, getattr(filters, name)) for name in _PLAIN)
+    checks += (_value_check(name, value) for name, value in values if value is not UNSET)
+    metadata = {} if filters.metadata is UNSET else filters.metadata
+    return checks + [_metadata_check(key, value) for key, value in metadata.items()]
 
 
 def _states(filters: Filters) -> list[str]:

@@ -19,7 +19,7 @@ from sessiond.actors.errors import Internal, InvalidRequest, InvalidTransition, 
 from sessiond.actors.guard import GuardedActor
 from sessiond.actors.history import CLAIMED, FIELDS, METADATA, STATE, named, noted, read
 from sessiond.actors.incarnation import ADMIN, SERVICE
-from sessiond.actors.lifecycle import conclude, forward, restart
+from sessiond.actors.lifecycle import conclude, end_by_service, forward, publish, restart
 from sessiond.actors.params import (
     MAX_EPOCH,
     Changes,
@@ -164,6 +164,8 @@ class SessionActor(GuardedActor):
         self._context.directory.state_changed(self.seq, record.state, state)
         if record.answered_at is not new.answered_at:
             self._answered(new, now)
+        if self._context.recording is not None:
+            publish(self, record)
         return Updated(new.version)
 
     def update(self, /, *, if_version: int | None = None, **changes: Unpack[UpdateArguments]) -> Updated:
@@ -194,6 +196,8 @@ class SessionActor(GuardedActor):
             self._timeouts = timeouts
             self.timeline = noted(self.timeline, FIELDS, self._context.author, now.wall, named(names))
             self._context.directory.changed(self.seq, old, new)
+            if self._context.recording is not None:
+                publish(self, old)
         self._file(now)
         return Updated(self.record.version)
 
@@ -221,6 +225,8 @@ class SessionActor(GuardedActor):
             self.timeline = noted(self.timeline, METADATA, self._context.author, now.wall, named(metadata))
             if self._context.directory.metadata:
                 self._context.directory.changed(self.seq, old, new)
+            if self._context.recording is not None:
+                publish(self, old)
         return Updated(new.version)
 
     def end(self, /, reason: str | None = None, **options: Unpack[EndArguments]) -> Ended:
@@ -258,7 +264,7 @@ class SessionActor(GuardedActor):
         """End for the reason of the deadline that is past; if none is any more, file the next look of the reaper."""
         deadline = self.deadline()
         if deadline is not None and deadline.monotonic <= self._context.clock.read().monotonic:
-            self._end_by_service(deadline.reason, SERVICE)
+            end_by_service(self, deadline.reason, SERVICE)
         else:
             self._file_again()
 
@@ -267,7 +273,7 @@ class SessionActor(GuardedActor):
         if self._incarnation is not None and self._incarnation.gives_up(
             self.seq, self._touched, self._context.clock.read()
         ):
-            self._end_by_service("gateway_lost", SERVICE)
+            end_by_service(self, "gateway_lost", SERVICE)
 
     def look(self, now: Instant) -> bool:
         """Whether a deadline is past at this look of the reaper; if none is, file the next look.
@@ -324,10 +330,13 @@ class SessionActor(GuardedActor):
             self._incarnation.sessions.discard(self.seq)
         incarnation.sessions.add(self.seq)
         self._incarnation = incarnation
-        self.record = decide.claimed(self.record, incarnation.epoch)
+        old = self.record
+        self.record = decide.claimed(old, incarnation.epoch)
         now = self._context.clock.read()
         self.timeline = noted(self.timeline, CLAIMED, incarnation.author, now.wall)
         self._file(now)
+        if self._context.recording is not None:
+            publish(self, old)
 
     def confirm(self, incarnation: Incarnation) -> None:
         """Its gateway's ``incarnation`` has said that it has the call: it holds the session, and that is activity."""
@@ -339,14 +348,6 @@ class SessionActor(GuardedActor):
         if self._touched.monotonic >= since.monotonic:
             return False
         return holders is None or self._incarnation is None or self._incarnation in holders
-
-    def _end_by_service(self, reason: str, author: int) -> None:
-        """End without having been asked for it by a gateway; that is no activity."""
-        now = self._context.clock.read()
-        ended_by = self._context.authors[author].kind
-        conclude(
-            self, decide.finished(self.record, reason, ended_by, _NO_OPTIONS, now, self._touched.wall), now, author
-        )
 
     def _require(self, if_version: int) -> None:
         if if_version.__class__ is not int or if_version < 1:
@@ -401,7 +402,7 @@ class SessionActor(GuardedActor):
     def _stop(self) -> None:
         """Somebody stopped the actor by its ref: an administrator's end."""
         if self._context.directory.by_id.get(self.record.id) is self:
-            self._end_by_service("admin", ADMIN)
+            end_by_service(self, "admin", ADMIN)
         self.actor_stopped.set()
 
     def _release(self) -> None:

@@ -11,7 +11,7 @@ from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.params import MAX_LEASE, Name, Seconds, ShortName
 from sessiond.actors.registration import Policy
 
-__all__ = ["Count", "GatewaySettings", "Settings"]
+__all__ = ["Commanding", "Count", "GatewaySettings", "Settings", "WatchSettings"]
 
 Count: TypeAlias = Annotated[int, Meta(ge=0, le=10_000_000)]
 Rate: TypeAlias = Annotated[int, Meta(ge=50, le=1_000_000)]
@@ -83,4 +83,59 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     ] = "share"
     max_gateways: Annotated[
         Gateways, Meta(description="Names that are known at once, then new ones get limit_exceeded: bounds memory.")
+    ] = 10_000
+
+
+class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is kept for those who watch. Nothing is before the first of them comes."""
+
+    history: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="Changes kept for watchers that come back: bounds memory, some 500 B each.",
+        ),
+    ] = 100_000
+    keep: Annotated[
+        Seconds, Meta(description="Changes are still kept for so long after the last watcher has left.")
+    ] = 300.0
+    backlog: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="A watcher that does not take what it is sent is dropped when so many changes wait for it.",
+        ),
+    ] = 10_000
+    patience: Annotated[
+        Seconds,
+        Meta(description="A watcher that takes nothing for so long is dropped; before its connection is given up."),
+    ] = 10.0
+
+
+class Commanding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How gateways are told to do something."""
+
+    timeout: Annotated[
+        float,
+        Meta(gt=0, le=60, description="A gateway that does not answer a command for so long is asked again."),
+    ] = 5.0
+    attempts: Annotated[
+        int, Meta(ge=1, le=10, description="So many times, over its connections in turn, before it is given up.")
+    ] = 3
+    wait: Annotated[
+        float, Meta(ge=0, le=3600, description="A gateway that is gone is given so long to come back to its commands.")
+    ] = 30.0
+    rate: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Calls that end_sessions ends in a second: more at once may be too much for a gateway.",
+        ),
+    ] = 50
+    queue: Annotated[
+        int,
+        Meta(ge=1, le=100_000, description="Commands that wait for one gateway, 1.3 KB each; more are refused."),
     ] = 10_000

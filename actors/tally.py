@@ -53,8 +53,16 @@ class Tally:
         self.duration = {kind: Histogram(DURATION_BOUNDS) for kind in (*self.types, OTHER)}
         self.refused: Counter[str] = Counter()
         self.restarts: Counter[str] = Counter()
+        self.commands: Counter[tuple[str, str]] = Counter()
+        """By command and outcome."""
         self.gateways: Counter[str] = Counter()
         """What happened to gateways: see ``registration.EVENTS``."""
+        self.watchers = 0
+        """Watches that there are now."""
+        self.notifications = 0
+        """Events that watchers were told."""
+        self.watchers_dropped: Counter[str] = Counter()
+        """Watches that the service ended, by the reason."""
 
     def type_label(self, kind: str) -> str:
         """The label of a session's type."""
@@ -78,6 +86,10 @@ class Tally:
         kind = self.types.get(record.type, OTHER)
         self.ended[kind, self.reasons.get(record.end_reason or "", OTHER)] += 1
         self.duration[kind].observe(duration)
+
+    def count_command(self, command: str, outcome: str) -> None:
+        """A command to a gateway is over."""
+        self.commands[command, outcome] += 1
 
     def count_refused(self, limit: str) -> None:
         """A session was not created because of the limit of that name."""

@@ -11,7 +11,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.utils import floatToGoString
 
 from sessiond._version import __version__
+from sessiond.actors.commanding import COMMANDS, OUTCOMES
 from sessiond.actors.context import Context
+from sessiond.actors.events import DROP_REASONS
 from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.registration import EVENTS
 from sessiond.actors.tally import DURATION_BOUNDS, OTHER, RING_BOUNDS, Histogram
@@ -24,7 +26,7 @@ Live: TypeAlias = dict[tuple[str, str], int]
 L = TypeVar("L", bound=tuple[str, ...])
 F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 
-ACTORS = ("session", "registry", "surveyor", "reaper", "gateway", "front_end")
+ACTORS = ("session", "registry", "surveyor", "herald", "reaper", "gateway", "commander", "ender", "front_end")
 CODES = ("ok", "internal")
 """Codes that are there before the first request has one: a rate begins with the second sample of a series, so an
 alert on the first ``internal`` needs a zero before it. So do all types, reasons and actors below."""
@@ -103,8 +105,15 @@ def families(
         bounds: the upper bounds, in seconds, of the buckets in these tallies.
         loop: the tallies of its event loop, if it is watched.
     """
-    found = [*_sessions(context, live), *_histories(context), *_limits(context), *_gateways(context)]
-    found += _internals(context)
+    found = [
+        *_sessions(context, live),
+        *_histories(context),
+        *_limits(context),
+        *_gateways(context),
+        *_commands(context),
+        *_watching(context),
+        *_internals(context),
+    ]
     if front_end is not None:
         found += (*_requests(front_end, bounds), *_connections(front_end))
     if loop is not None:
@@ -146,6 +155,15 @@ def _histories(context: Context) -> Iterable[Metric]:
     yield _observed(duration, {kind: Histogram(DURATION_BOUNDS) for kind in kinds} | tally.duration)
 
 
+def _commands(context: Context) -> Iterable[Metric]:
+    commands = CounterMetricFamily(
+        "sessiond_commands", "Commands to gateways that are over, by what came of them.", labels=("command", "outcome")
+    )
+    yield _filled(commands, dict.fromkeys(itertools.product(COMMANDS, OUTCOMES), 0) | dict(context.tally.commands))
+    waiting = 0 if context.commander is None else len(context.commander.lanes)
+    yield GaugeMetricFamily("sessiond_commands_waiting", "Commands to gateways that are not over.", waiting)
+
+
 def _limits(context: Context) -> Iterable[Metric]:
     admission = context.admission
     refusals = CounterMetricFamily(
@@ -179,6 +197,19 @@ def _gateways(context: Context) -> Iterable[Metric]:
     yield _filled(events, _by_label(dict.fromkeys(EVENTS, 0) | dict(context.tally.gateways)))
     syncs = CounterMetricFamily("sessiond_syncs", "Syncs of gateways that are over.", labels=("outcome",))
     yield _filled(syncs, _by_label(context.syncs.outcomes))
+
+
+def _watching(context: Context) -> Iterable[Metric]:
+    tally = context.tally
+    yield GaugeMetricFamily("sessiond_watchers", "Watches that there are.", tally.watchers)
+    yield CounterMetricFamily(
+        "sessiond_watch_notifications", "Changes and sessions that watchers were told of.", tally.notifications
+    )
+    dropped = CounterMetricFamily(
+        "sessiond_watchers_dropped", "Watches that the service ended, by its reason.", labels=("reason",)
+    )
+    yield _filled(dropped, _by_label(dict.fromkeys(DROP_REASONS, 0) | dict(tally.watchers_dropped)))
+    yield GaugeMetricFamily("sessiond_watch_log_changes", "Changes that are kept for watchers.", len(context.changes))
 
 
 def _internals(context: Context) -> Iterable[Metric]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from sessiond.actors.arguments import (
+    CommandArguments,
     CountArguments,
     CreateArguments,
     EndArguments,
+    EndSessionsArguments,
     ExplainArguments,
     Fields,
+    FilterArguments,
     GatewayArguments,
     ListArguments,
     RegistrationArguments,
@@ -24,20 +28,24 @@ from sessiond.actors.arguments import (
 from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.results import (
+    Commanded,
     Count,
     Created,
     Ended,
+    EndedSessions,
     Explanation,
     Gateways,
     History,
     Registered,
     Renewed,
     Synced,
+    Terminated,
     Updated,
 )
 from sessiond.transport import client_requests as requests
 from sessiond.transport.async_commands import Handler
 from sessiond.transport.async_line import AsyncLine, Listener
+from sessiond.transport.async_watch import AsyncWatch
 from sessiond.transport.client_replies import Reply
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
 from sessiond.transport.registration import Registration
@@ -94,14 +102,17 @@ class AsyncClient:
         self._address = (host, port)
         self._timeout = timeout
         self._line: AsyncLine | None = None
+        self._watches: weakref.WeakSet[AsyncWatch] = weakref.WeakSet()
         self._is_closed = False
 
     async def close(self) -> None:
-        """Close the connection. Requests under way and later ones raise ``Unavailable``."""
+        """Close the connection. Requests under way and later ones raise ``Unavailable``; watches end."""
         self._is_closed = True
         line, self._line = self._line, None
         if line is not None and line.loop is asyncio.get_running_loop():
             await line.close()
+        for watch in list(self._watches):
+            await watch.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -151,6 +162,30 @@ class AsyncClient:
         """See ``Client.get_session_history``."""
         return await self._perform(requests.get_session_history(target))
 
+    async def terminate_session(
+        self, target: Target, /, reason: str | None = None, **options: Unpack[CommandArguments]
+    ) -> Terminated:
+        """See ``Client.terminate_session``."""
+        return await self._perform(requests.terminate_session(target, reason, options))
+
+    async def modify_session(
+        self, target: Target, /, changes: Mapping[str, Scalar | None], **options: Unpack[CommandArguments]
+    ) -> Commanded:
+        """See ``Client.modify_session``."""
+        return await self._perform(requests.modify_session(target, changes, options))
+
+    async def warn_session(self, target: Target, /, text: str, **options: Unpack[CommandArguments]) -> Commanded:
+        """See ``Client.warn_session``."""
+        return await self._perform(requests.warn_session(target, text, options))
+
+    async def request_sync(self, gateway: str, /, **options: Unpack[CommandArguments]) -> Commanded:
+        """See ``Client.request_sync``."""
+        return await self._perform(requests.request_sync(gateway, options))
+
+    async def end_sessions(self, /, **query: Unpack[EndSessionsArguments]) -> EndedSessions:
+        """See ``Client.end_sessions``."""
+        return await self._perform(requests.end_sessions(query))
+
     @overload
     async def list_sessions(self, /, *, fields: None = None, **query: Unpack[ListArguments]) -> SessionPage: ...
     @overload
@@ -194,6 +229,14 @@ class AsyncClient:
     async def sync_sessions(self, gateway: str, /, **options: Unpack[SyncArguments]) -> Synced:
         """See ``Client.sync_sessions``."""
         return await self._perform(requests.sync_sessions(gateway, options))
+
+    def watch(self, /, **filters: Unpack[FilterArguments]) -> AsyncWatch:
+        """See ``Client.watch``; this one is for ``async for`` and ``async with``."""
+        if self._is_closed:
+            raise Unavailable("The client is closed")
+        watch = AsyncWatch(*self._address, self._timeout, filters)
+        self._watches.add(watch)
+        return watch
 
     async def ping(self) -> str:
         """See ``Client.ping``."""

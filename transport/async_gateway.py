@@ -92,7 +92,7 @@ class AsyncGateway:
             name: the gateway's name.
             sessions: tells which calls there are now, each as the arguments with which ``create_session`` would create
                 it as it is now, with its ``external_id`` and the times that it had. It must list a call from before the
-                call's ``create_session`` is sent until the call is over. With the ``request_id`` of that
+                call's ``create_session`` is sent until its ``end_session`` has been. With the ``request_id`` of that
                 ``create_session`` no call can come to be twice, not even if it was created by another process.
             host: where the service is.
             port: where the service is.

@@ -57,6 +57,8 @@ class _Call(msgspec.Struct, eq=False):
     deadline: float
     token: int
     """The breaker's, from when it was asked for."""
+    timer: asyncio.TimerHandle | None = None
+    """Its own, if it may take longer than others."""
 
 
 class _Link(asyncio.BufferedProtocol):
@@ -158,10 +160,13 @@ class AsyncLine:
         breaker = self._breaker
         if not breaker.is_calm:
             frame = self._probe(now) + frame
-        call = _Call(request, frame, self.loop.create_future(), now + self._timeout, breaker.token)
+        deadline = now + self._timeout + request.patience
+        call = _Call(request, frame, self.loop.create_future(), deadline, breaker.token)
         self._calls[msgid] = call
         self._unsent.append(call)
-        if self._timer is None:
+        if request.patience:
+            call.timer = self.loop.call_at(call.deadline, self._expire_one, msgid)
+        elif self._timer is None:
             self._timer = self.loop.call_at(call.deadline, self._expire)
         self._send_soon()
         return call.reply
@@ -191,6 +196,8 @@ class AsyncLine:
             if call is None:  # it came too late, or was asked for by the line itself
                 self._registered(reply)
                 continue
+            if call.timer is not None:
+                call.timer.cancel()
             if call.request.session is not None:
                 self._journal.done(call.request)
             if not call.reply.done():  # else whoever waited has been cancelled
@@ -273,16 +280,20 @@ class AsyncLine:
         self._link.transport.write(b"".join(frames))
 
     def _fail(self, call: _Call, error: SessiondError) -> None:
+        if call.timer is not None:
+            call.timer.cancel()
         self._journal.done(call.request)
         if not call.reply.done():
             call.reply.set_exception(error)
 
     def _expire(self) -> None:
-        """Fail what is overdue. One timer is enough for all: the calls are in the order of their deadlines."""
+        """Fail what is overdue. One timer is enough: calls without one of their own are in order of their deadlines."""
         self._timer = None
         now = self.loop.time()
         overdue = []
         for msgid, call in self._calls.items():
+            if call.timer is not None:
+                continue
             if call.deadline > now and not call.reply.done():
                 self._timer = self.loop.call_at(call.deadline, self._expire)
                 break
@@ -293,8 +304,17 @@ class AsyncLine:
                 self._breaker.timed_out(call.token, now)
             self._fail(call, self._too_late(call.request))
 
+    def _expire_one(self, msgid: int) -> None:
+        call = self._calls.pop(msgid, None)
+        if call is not None:
+            self._fail(call, self._too_late(call.request))
+
     def _too_late(self, request: Request[Any]) -> SessiondError:
-        return request.unavailable(self._unreachable()) if self._link is None else request.timed_out(self._timeout)
+        return (
+            request.unavailable(self._unreachable())
+            if self._link is None
+            else request.timed_out(self._timeout + request.patience)
+        )
 
     async def _connect(self) -> None:
         """Try to connect for as long as somebody waits for it."""

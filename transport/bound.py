@@ -39,6 +39,7 @@ class BoundResponder:
         self.answers: list[bytes] = responder.answers
         """See ``Responder``, as for all that follow."""
         self.pending: set[Pending[Any]] = responder.pending
+        self.patient: set[Pending[Any]] = responder.patient
 
     def answer_all(self, requests: Iterator[Call | bytes]) -> bool:
         """See ``Responder``."""

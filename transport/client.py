@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack, overload
 
 from sessiond.actors.arguments import (
+    CommandArguments,
     CountArguments,
     CreateArguments,
     EndArguments,
+    EndSessionsArguments,
     ExplainArguments,
     Fields,
+    FilterArguments,
     GatewayArguments,
     ListArguments,
     RegistrationArguments,
@@ -24,20 +28,24 @@ from sessiond.actors.arguments import (
 from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.results import (
+    Commanded,
     Count,
     Created,
     Ended,
+    EndedSessions,
     Explanation,
     Gateways,
     History,
     Registered,
     Renewed,
     Synced,
+    Terminated,
     Updated,
 )
 from sessiond.transport import client_requests as requests
 from sessiond.transport.client_line import Line
 from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
+from sessiond.transport.client_watch import ClientWatch
 from sessiond.transport.registration import COMMANDS, Registration
 
 __all__ = ["Client"]
@@ -86,14 +94,17 @@ class Client:
         self._address = (host, port)
         self._timeout = timeout
         self._line = Line(host, port, timeout, gateway)
+        self._watches: weakref.WeakSet[ClientWatch] = weakref.WeakSet()
         self._is_closed = False
 
     def close(self) -> None:
-        """Close the connection. Requests under way and later ones raise ``Unavailable``."""
+        """Close the connection. Requests under way and later ones raise ``Unavailable``; watches end."""
         if not self._is_closed:
             line = self._own_line()
             self._is_closed = True
             line.close()
+        for watch in list(self._watches):
+            watch.close()
 
     def __enter__(self) -> Self:
         return self
@@ -166,6 +177,45 @@ class Client:
     def get_session_history(self, target: Target) -> History:
         """When what changed in the session, and by whom; also of one that has ended, as long as it is retained."""
         return self._perform(requests.get_session_history(target))
+
+    def terminate_session(
+        self, target: Target, /, reason: str | None = None, **options: Unpack[CommandArguments]
+    ) -> Terminated:
+        """Have the session's gateway hang up, then end the session with reason ``admin``.
+
+        ``reason`` is for the gateway. It has ``timeout`` seconds to answer, three times, and ``wait`` seconds to come
+        back if it is gone; so much longer than others this request may take. That holds for all commands.
+
+        Raises:
+            Unavailable: the gateway refused, or is gone; ``details["gateway"]`` says which. The session goes on.
+            RequestTimeout: the gateway did not answer (``details["gateway"]`` is ``"timeout"``), or the service.
+            Overloaded: too many commands wait for the gateway.
+        """
+        return self._perform(requests.terminate_session(target, reason, options))
+
+    def modify_session(
+        self, target: Target, /, changes: Mapping[str, Scalar | None], **options: Unpack[CommandArguments]
+    ) -> Commanded:
+        """Have the gateway change something about the call; raises as ``terminate_session``."""
+        return self._perform(requests.modify_session(target, changes, options))
+
+    def warn_session(self, target: Target, /, text: str, **options: Unpack[CommandArguments]) -> Commanded:
+        """Have the gateway tell those who speak something; raises as ``terminate_session``."""
+        return self._perform(requests.warn_session(target, text, options))
+
+    def request_sync(self, gateway: str, /, **options: Unpack[CommandArguments]) -> Commanded:
+        """Have a gateway report its sessions; raises as ``terminate_session``."""
+        return self._perform(requests.request_sync(gateway, options))
+
+    def end_sessions(self, /, **query: Unpack[EndSessionsArguments]) -> EndedSessions:
+        """End the sessions that match as ``terminate_session`` does, ``limit`` at a time.
+
+        Unless ``dry_run`` is false nothing is ended: the answer says what would be.
+
+        Raises:
+            LimitExceeded: more match than ``most``.
+        """
+        return self._perform(requests.end_sessions(query))
 
     @overload
     def list_sessions(self, /, *, fields: None = None, **query: Unpack[ListArguments]) -> SessionPage: ...
@@ -241,6 +291,18 @@ class Client:
             InvalidRequest: the sync is over, since it took too long or its gateway was lost: begin anew.
         """
         return self._perform(requests.sync_sessions(gateway, options))
+
+    def watch(self, /, **filters: Unpack[FilterArguments]) -> ClientWatch:
+        """What there is of the sessions that match, and then every change of them, as it happens.
+
+        An iterator over ``sessiond.events``, which waits for the next one, over a connection of its own; ``Mirror``
+        makes of them what there is. Close it, or use it in a ``with`` statement.
+        """
+        if self._is_closed:
+            raise Unavailable("The client is closed")
+        watch = ClientWatch(*self._address, self._timeout, filters)
+        self._watches.add(watch)
+        return watch
 
     def ping(self) -> str:
         """``"pong"``."""

@@ -66,7 +66,7 @@ class Line:
         Raises:
             SessiondError: what the service answered, or ``RequestTimeout`` or ``Unavailable``.
         """
-        waiter = self._waiter(request, self._timeout)
+        waiter = self._waiter(request, self._timeout + request.patience)
         if not self._breaker.is_calm:
             waiter.frame = self._probe(request) + waiter.frame
             waiter.token = self._breaker.token
@@ -74,7 +74,7 @@ class Line:
             reply = self._exchange(waiter)
         except TimeoutError:
             self._timed_out(waiter)
-            raise request.timed_out(self._timeout) from None
+            raise request.timed_out(self._timeout + request.patience) from None
         finally:
             if request.session is not None:
                 with self._writing:

@@ -54,6 +54,8 @@ _HARMLESS = frozenset(
         "server_info",
         "touch_session",
         "end_session",
+        "terminate_session",
+        "request_sync",
         "list_gateways",
         "sync_sessions",
     }

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
 from sessiond.actors.arguments import (
+    CommandArguments,
     CountArguments,
     CreateArguments,
     EndArguments,
+    EndSessionsArguments,
     ExplainArguments,
     Fields,
     GatewayArguments,
@@ -23,11 +25,14 @@ from sessiond.actors.arguments import (
     UpdateArguments,
 )
 from sessiond.actors.errors import Internal, InvalidRequest, RequestTimeout, Unavailable
+from sessiond.actors.params import EndQuery
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.results import (
+    Commanded,
     Count,
     Created,
     Ended,
+    EndedSessions,
     Explanation,
     Gateways,
     History,
@@ -35,8 +40,10 @@ from sessiond.actors.results import (
     Registered,
     Renewed,
     Synced,
+    Terminated,
     Updated,
 )
+from sessiond.actors.settings import Commanding
 from sessiond.transport.client_repeats import UPDATES, Repeat, rule, session_key
 from sessiond.transport.client_replies import UNREADABLE, Reply, error_from
 from sessiond.transport.codec import MAX_ARRAY, MAX_DEPTH, MAX_FRAME, MAX_MAP, REQUEST
@@ -64,12 +71,15 @@ class FieldsPage(Page, frozen=True):
 class Request(Generic[R]):
     """One request, whichever connections it is sent over."""
 
-    __slots__ = ("_decode", "is_sent", "method", "number", "params", "session")
+    __slots__ = ("_decode", "is_sent", "method", "number", "params", "patience", "session")
 
-    def __init__(self, method: str, params: Iterable[object], decode: Callable[[msgspec.Raw], R]) -> None:
+    def __init__(
+        self, method: str, params: Iterable[object], decode: Callable[[msgspec.Raw], R], patience: float = 0.0
+    ) -> None:
         """Ask for ``method`` with its parameters on the wire; ``decode`` reads the result.
 
-        A create without a ``request_id`` gets one, so that it can be repeated.
+        The answer may take ``patience`` seconds longer than others, since somebody else has to give it. A create
+        without a ``request_id`` gets one, so that it can be repeated.
 
         Raises:
             InvalidRequest: the service would take the parameters for no frame at all, and close the connection on
@@ -83,6 +93,7 @@ class Request(Generic[R]):
             plain[0]["request_id"] = plain[0].get("request_id") or secrets.token_hex(16)
         self.method = method
         self.params = plain
+        self.patience = patience
         self.session = session_key(plain) if method in UPDATES else None
         """Which session it updates; None if it updates none."""
         self.number: int | None = None
@@ -181,6 +192,10 @@ def _decoder(kind: type[R]) -> Callable[[msgspec.Raw], R]:
     return msgspec.msgpack.Decoder(kind).decode
 
 
+_USUAL = Commanding()
+"""As a service is configured, unless somebody has changed it."""
+_COMMANDS = frozenset({"terminate_session", "modify_session", "warn_session", "request_sync", "end_sessions"})
+
 _anything = _decoder(Any)
 _created = _decoder(Created)
 _session = _decoder(Session)
@@ -190,6 +205,9 @@ _history = _decoder(History)
 _session_page = _decoder(SessionPage)
 _fields_page = _decoder(FieldsPage)
 _count = _decoder(Count)
+_terminated = _decoder(Terminated)
+_commanded = _decoder(Commanded)
+_ended_sessions = _decoder(EndedSessions)
 _explanation = _decoder(Explanation)
 _registered = _decoder(Registered)
 _renewed = _decoder(Renewed)
@@ -199,9 +217,9 @@ _text = _decoder(str)
 _map = _decoder(dict[str, Any])
 
 
-def call(method: str, params: Iterable[object]) -> Request[Any]:
+def call(method: str, params: Sequence[object]) -> Request[Any]:
     """Any method, its result as plain data."""
-    return Request(method, params, _anything)
+    return Request(method, params, _anything, _patience(method, params))
 
 
 def create_session(fields: CreateArguments) -> Request[Created]:
@@ -237,6 +255,55 @@ def end_session(target: Target, reason: str | None, options: EndArguments) -> Re
 
 def get_session_history(target: Target) -> Request[History]:
     return Request("get_session_history", (target,), _history)
+
+
+def terminate_session(target: Target, reason: str | None, options: CommandArguments) -> Request[Terminated]:
+    arguments = None if reason is None else {"reason": reason}
+    return _command("terminate_session", (target, arguments), options, _terminated)
+
+
+def modify_session(
+    target: Target, changes: Mapping[str, Scalar | None], options: CommandArguments
+) -> Request[Commanded]:
+    return _command("modify_session", (target, changes), options, _commanded)
+
+
+def warn_session(target: Target, text: str, options: CommandArguments) -> Request[Commanded]:
+    return _command("warn_session", (target, text), options, _commanded)
+
+
+def request_sync(gateway: str, options: CommandArguments) -> Request[Commanded]:
+    return _command("request_sync", (gateway,), options, _commanded)
+
+
+def end_sessions(query: EndSessionsArguments) -> Request[EndedSessions]:
+    params = (query,)
+    return Request("end_sessions", params, _ended_sessions, _patience("end_sessions", params))
+
+
+def _command(
+    method: str, named: tuple[object, ...], options: CommandArguments, decode: Callable[[msgspec.Raw], R]
+) -> Request[R]:
+    params = (*named, options) if options else named
+    return Request(method, params, decode, _patience(method, params))
+
+
+def _patience(method: str, params: Iterable[object]) -> float:
+    """How many seconds longer than others a request may take."""
+    if method not in _COMMANDS:
+        return 0.0
+    given: dict[str, Any] = {"limit": EndQuery().limit if method == "end_sessions" else 0}
+    for param in params:
+        if isinstance(param, Mapping):
+            given.update(param)
+    timeout, wait, limit = (given.get(name) for name in ("timeout", "wait", "limit"))
+    seconds = _USUAL.wait if wait is None else wait
+    return _number(seconds) + _USUAL.attempts * _number(timeout or _USUAL.timeout) + _number(limit) / _USUAL.rate
+
+
+def _number(value: object) -> float:
+    """A number as it is; what is none is the service's to refuse."""
+    return value if isinstance(value, (int, float)) and value >= 0 else 0.0
 
 
 def list_sessions(fields: Fields | None, query: ListArguments) -> Request[SessionPage | FieldsPage]:

@@ -13,7 +13,7 @@ would be decoded before any hook sees it, so ``max_ext_len`` is 0.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import msgpack
 import msgspec
@@ -24,12 +24,15 @@ from sessiond.actors.errors import SessiondError
 __all__ = [
     "MAX_CALLS",
     "MAX_FRAME",
+    "MAX_MSGID",
     "NOTIFICATION",
+    "REQUEST",
     "RESPONSE",
     "Call",
     "Framer",
     "NotAFrameError",
     "Notification",
+    "Response",
     "as_array",
     "decode",
     "decode_call",
@@ -73,6 +76,14 @@ class Notification(msgspec.Struct, array_like=True, forbid_unknown_fields=True, 
     method: str
     params: msgspec.Raw
     msgid: ClassVar[None] = None
+
+
+class Response(NamedTuple):
+    """A client's answer to a request of the service, as plain data."""
+
+    msgid: int
+    error: Any
+    result: Any
 
 
 class _BinaryCall(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -131,8 +142,8 @@ def as_array(messages: bytes, count: int) -> bytes:
     return b"\xdd" + count.to_bytes(4, "big") + messages
 
 
-def decode(frame: bytes) -> Call | Notification | None:
-    """What a whole frame asks for; None for a stray response, which is to be ignored.
+def decode(frame: bytes) -> Call | Notification | Response | None:
+    """What a whole frame says; None for a response that can be to no request, which is to be ignored.
 
     Raises:
         NotAFrameError: the bytes are no frame, or more than one.
@@ -144,8 +155,25 @@ def decode(frame: bytes) -> Call | Notification | None:
             continue
     message = inspect(frame)
     if message[0] == RESPONSE:
-        return None
+        return _response(message)
     raise NotAFrameError("neither a request nor a notification")
+
+
+def _response(message: list[Any]) -> Response | None:
+    match message:
+        case [_, int() as msgid, error, result] if type(msgid) is int:
+            return Response(msgid, _plain(error), _plain(result))
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """A decoded value with maps as dicts and bytes as text, for whoever knows no difference; odd keys are left out."""
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, _Map):
+        named = ((_plain(key), item) for key, item in value if isinstance(key, (str, bytes)))
+        return {key: _plain(item) for key, item in named}
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def inspect(frame: bytes) -> list[Any]:

@@ -113,6 +113,8 @@ class Connection(asyncio.Protocol):
         if self._write_timer is not None:
             self._write_timer.cancel()
             self._write_timer = None
+        if self._peer is not None:
+            self._peer.writable()
         self._work_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -264,7 +266,7 @@ class Connection(asyncio.Protocol):
             if not self._is_limited():
                 self._work_later()
         elif self._is_last:
-            if not self._responder.pending:
+            if not self._responder.pending and not self._responder.patient:
                 self._finish()
         else:
             self._set_reading(True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sessiond.actors import params as p
+from sessiond.actors.gateway_registry import part_was_refused
 from sessiond.actors.guard import run
 from sessiond.actors.registry import RegistryActor
 from sessiond.transport.method import Method, Positional, on_registry
@@ -57,5 +58,10 @@ GATEWAY_METHODS: dict[str, Method[Any]] = {
     "list_gateways": Method(
         ListGateways, on_registry(lambda registry, call: registry.gateways(call.query or _ALL)), is_slow=True
     ),
-    "sync_sessions": Method(SyncSessions, on_registry(_sync), is_slow=True),
+    "sync_sessions": Method(
+        SyncSessions,
+        on_registry(_sync),
+        is_slow=True,
+        refused=lambda registry: part_was_refused(registry.context.requester),
+    ),
 }

@@ -35,7 +35,14 @@ class Method(Generic[P]):
     """One method of the wire."""
 
     def __init__(
-        self, kind: type[P], run: Callable[..., object], *, is_slow: bool = False, needs_peer: bool = False
+        self,
+        kind: type[P],
+        run: Callable[..., object],
+        *,
+        is_slow: bool = False,
+        needs_peer: bool = False,
+        is_patient: bool = False,
+        refused: Callable[[RegistryActor], None] = lambda _: None,
     ) -> None:
         """Decode parameters as ``kind`` and answer with ``run``, which may return a pending answer.
 
@@ -43,15 +50,20 @@ class Method(Generic[P]):
             kind: the type of the parameters.
             run: called with the registry and the parameters.
             is_slow: even what is done at once may take a good part of a millisecond.
+            is_patient: a pending answer waits for a gateway and costs nothing but time; the limit of pending answers
+                is not for these, or a gateway that gives commands would have its own answers to them left unread.
             needs_peer: it matters on which connection the request came; ``run`` gets the ``Peer`` as well.
+            refused: called when the parameters are wrong, so that there is nothing to run.
         """
-        self.is_quick = not is_slow and not needs_peer
+        self.is_patient = is_patient
+        self.is_quick = not is_slow and not needs_peer and not is_patient
         """Whether a request may be answered in the quickest way there is."""
         self._needs_peer = needs_peer
         self._arguments = kind.__struct_fields__
         self.decode = msgspec.msgpack.Decoder(kind).decode
         """The fast way, good for at most ``SMALL`` bytes; raises anything for what ``examine`` is to see."""
         self.run = run
+        self.refused = refused
 
     def answer(self, registry: RegistryActor, params: P, peer: Callable[[], Peer]) -> object:
         """``run``, for a request from ``peer``."""

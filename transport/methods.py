@@ -8,8 +8,10 @@ from sessiond.actors import params as p
 from sessiond.actors.context import Known
 from sessiond.actors.registry import RegistryActor
 from sessiond.transport.codec import MAX_FRAME
+from sessiond.transport.command_methods import COMMAND_METHODS
 from sessiond.transport.gateway_methods import GATEWAY_METHODS
 from sessiond.transport.method import Method, Positional, on_registry, on_session
+from sessiond.transport.watch_methods import WATCH_METHODS
 
 __all__ = ["METHODS"]
 
@@ -124,6 +126,8 @@ METHODS: dict[str, Method[Any]] = {
         is_slow=True,
     ),
     **GATEWAY_METHODS,
+    **WATCH_METHODS,
+    **COMMAND_METHODS,
     "ping": Method(Nothing, lambda registry, _call: registry.ping()),
     "server_info": Method(Nothing, _server_info),
 }

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pykka
 
-from sessiond.actors.errors import Internal, SessiondError, Unavailable, UnknownMethod
+from sessiond.actors.errors import Internal, InvalidRequest, SessiondError, Unavailable, UnknownMethod
 from sessiond.actors.future import Pending
 from sessiond.transport.codec import (
     RESPONSE,
     Call,
     NotAFrameError,
     Notification,
+    Response,
     decode,
     decode_call,
     encode,
@@ -85,6 +86,8 @@ class Responder:
         """Answers to be written, in order; whoever writes them clears the list."""
         self.pending: set[Pending[Any]] = set()
         """The answers that are still to come; only to be read."""
+        self.patient: set[Pending[Any]] = set()
+        """Likewise those that wait for a gateway, which cost nothing but time."""
 
     def answer_all(self, requests: Iterator[Call | bytes]) -> bool:
         """Answer requests, decoded or as whole frames, one after another; whether none is left.
@@ -124,7 +127,7 @@ class Responder:
         try:
             result = run(self._registry, params)
             if result.__class__ is Pending:
-                return self._defer(result, call.msgid, tally)
+                return self._defer(result, call.msgid, tally, self.pending)
             answer = encode((RESPONSE, call.msgid, None, result))  # ``encode_result``, a call nearer
         except BaseException as error:  # noqa: BLE001  (a fault of ours is the answer to this request and no more)
             return self._collect(tally, *self._failure(call.msgid, error))
@@ -138,7 +141,9 @@ class Responder:
 
     def _answer_odd(self, frame: bytes) -> int:
         call = decode(frame)
-        if call is None:
+        if call is None or isinstance(call, Response):
+            if call is not None:
+                self._peer().answered(call)
             return SLOW
         tally = self._tallies[call.method if call.method in METHODS else Observed.UNKNOWN]
         try:
@@ -148,14 +153,20 @@ class Responder:
         except BaseException as error:  # noqa: BLE001
             return self._collect(tally, *self._failure(call.msgid, error))
         if isinstance(result, Pending):
-            return self._defer(result, call.msgid, tally)
+            is_patient = METHODS[call.method].is_patient
+            return self._defer(result, call.msgid, tally, self.patient if is_patient else self.pending)
         self._collect(tally, *self._success(call.msgid, result))
         return SLOW
 
     def _call(self, call: Call | Notification, frame: bytes) -> object:
         method = METHODS.get(call.method)
         if method is not None:
-            return method.answer(self._registry, method.examine(call.params, frame), self._peer)
+            try:
+                params = method.examine(call.params, frame)
+            except InvalidRequest:
+                method.refused(self._registry)
+                raise
+            return method.answer(self._registry, params, self._peer)
         if not isinstance(inspect(frame)[-1], list):
             raise NotAFrameError("the parameters are no array")
         raise UnknownMethod(f"No method {call.method[:80]!r}", method=call.method[:80])
@@ -187,14 +198,14 @@ class Responder:
 
     def abandon(self) -> None:
         """The client is gone: nobody needs to work on its answers."""
-        for pending in self.pending:
+        for pending in (*self.pending, *self.patient):
             pending.is_abandoned = True
 
-    def _defer(self, pending: Pending[Any], msgid: int | None, tally: MethodTally) -> int:
+    def _defer(self, pending: Pending[Any], msgid: int | None, tally: MethodTally, among: set[Pending[Any]]) -> int:
         arrived = self._round.arrived
 
         def complete(result: object, error: BaseException | None) -> None:
-            self.pending.discard(pending)
+            among.discard(pending)
             if isinstance(error, pykka.ActorDeadError):  # the actor stopped before it came to this request
                 error = Unavailable("The service is stopping")
             answer, code = self._success(msgid, result) if error is None else self._failure(msgid, error)
@@ -205,6 +216,6 @@ class Responder:
                 self.answers.append(answer)
             self._completed()
 
-        self.pending.add(pending)
+        among.add(pending)
         pending.then(complete)
         return SLOW

@@ -81,6 +81,7 @@ class FrontEnd(ServiceActor):
             await _accept_all(self._server)
             self._server.close()
         self._is_draining = True
+        self.registry.close_commands()
         for connection in list(self._connections):
             connection.drain()
         await asyncio.sleep(0)  # the last that were accepted join

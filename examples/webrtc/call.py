@@ -8,14 +8,13 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from media import HoldableTrack
 from reports import Party, Report
 from signalling import Answer, Bye, Channel, Offer
 
-from sessiond import AsyncClient
+from sessiond import AsyncClient, arguments
 
 __all__ = ["Call"]
 
@@ -48,6 +47,7 @@ class Call:
         self._created_at = time.time()
         self._answered_at: float | None = None
         self._metadata: dict[str, str] = {}
+        self._is_held_here = False
         self._ended = asyncio.Event()
         self._echoes: list[HoldableTrack] = []
         self._peer = RTCPeerConnection(ice)
@@ -57,9 +57,9 @@ class Call:
         self._report = Report(client, gateway, self.id)
         self._report.created(self.as_created())
 
-    def as_created(self) -> dict[str, Any]:
-        """The call as it is now, as arguments of ``create_session``."""
-        fields: dict[str, Any] = {
+    def as_created(self) -> arguments.CreateArguments:
+        """The call as it is now, or was when it ended, as arguments of ``create_session``."""
+        fields: arguments.CreateArguments = {
             "type": "webrtc",
             "state": self.state,
             "gateway": self._gateway,
@@ -93,17 +93,34 @@ class Call:
 
     def touch(self) -> None:
         """Tell sessiond that the call still is."""
-        if self.state != "ended":
+        if not self.is_over:
             self._report.touched()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the call has ended. Sessiond may not have been told yet."""
+        return self._ended.is_set()
 
     def end(self, reason: str, ended_by: Party = "gateway") -> None:
         """End the call; nothing happens if it has ended."""
-        if self.state == "ended":
-            return
-        self.state = "ended"
-        self._report.ended(reason, ended_by, time.time())
-        self._channel.close(Bye(reason))
+        if not self.is_over:
+            self._report.ended(reason, ended_by, time.time())
+            self._hang_up(reason)
+
+    def obey_end(self, reason: str) -> None:
+        """End the call because sessiond says so, which has the end in its books or is about to."""
+        if not self.is_over:
+            self._report.no_more()
+            self._hang_up(reason)
+
+    def hold(self, is_held: bool) -> None:
+        """Send the peer nothing, or again what it may have. Nothing is negotiated: it just gets quiet."""
+        self._is_held_here = is_held
+        self._apply_hold()
+
+    def _hang_up(self, reason: str) -> None:
         self._ended.set()
+        self._channel.close(Bye(reason))
 
     # What the peer wants
 
@@ -114,7 +131,7 @@ class Call:
             answer = self._peer.localDescription.sdp
             self._annotate({"codec": first_codec(answer)})
         except Exception as error:  # noqa: BLE001  (what aiortc raises about an offer depends on what is wrong with it)
-            if self.state != "ended":
+            if not self.is_over:
                 logger.warning("Call %s: cannot answer the offer: %r", self.id, error)
             self.end("failed")
             return
@@ -137,6 +154,8 @@ class Call:
 
     def _is_held(self) -> bool:
         """Whether the peer is to be sent nothing: it hears us no more, whatever it plays to us meanwhile."""
+        if self._is_held_here:
+            return True
         directions = {each.currentDirection for each in self._peer.getTransceivers()}
         return directions <= {"inactive", "recvonly"}
 
@@ -157,7 +176,7 @@ class Call:
                 self._move("ringing")
             case "connected" if self._answered_at is None:
                 self._answered_at = time.time()
-                self._move("active")
+                self._move("active", self._answered_at)
                 self._apply_hold()
             case "failed":
                 self._end_by_loss()
@@ -173,13 +192,13 @@ class Call:
 
     # What sessiond is told
 
-    def _move(self, state: str) -> None:
-        if state != self.state != "ended":
+    def _move(self, state: str, at: float | None = None) -> None:
+        if state != self.state and not self.is_over:
             self.state = state
-            self._report.moved(state, time.time())
+            self._report.moved(state, time.time() if at is None else at)
 
     def _annotate(self, metadata: Mapping[str, str]) -> None:
-        if self.state != "ended" and not metadata.items() <= self._metadata.items():
+        if not self.is_over and not metadata.items() <= self._metadata.items():
             self._metadata |= metadata
             self._report.annotated(metadata)
 

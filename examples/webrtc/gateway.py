@@ -5,14 +5,17 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import secrets
 import signal
+from collections.abc import Mapping
+from typing import Any
 
 import ice
 from aiortc import RTCConfiguration
 from call import Call
 from signalling import Channel, Offer
 
-from sessiond import AsyncClient
+from sessiond import AsyncClient, AsyncGateway, arguments, errors
 
 LINGER = 5
 """Seconds that a gateway which is stopped gives its calls to end."""
@@ -21,10 +24,12 @@ LINGER = 5
 class Gateway:
     """Takes calls on one port, as many as come."""
 
-    def __init__(self, name: str, client: AsyncClient, configuration: RTCConfiguration) -> None:
-        """Tell sessiond of them by ``client``, as calls of the gateway ``name``."""
+    client: AsyncClient
+    """Tells sessiond of the calls; there is one before the first call."""
+
+    def __init__(self, name: str, configuration: RTCConfiguration) -> None:
+        """Tell sessiond of them as calls of the gateway ``name``."""
         self._name = name
-        self._client = client
         self._configuration = configuration
         self._calls: dict[Call, asyncio.Task[None] | None] = {}
 
@@ -33,13 +38,46 @@ class Gateway:
         channel = Channel(reader, writer)
         offer = await channel.receive()
         if isinstance(offer, Offer):
-            call = Call(offer, channel, self._client, self._name, self._configuration)
+            call = Call(offer, channel, self.client, self._name, self._configuration)
             self._calls[call] = asyncio.current_task()
             try:
                 await call.run()
             finally:
                 del self._calls[call]
         channel.close()
+
+    # What AsyncGateway asks for
+
+    def sessions(self) -> list[arguments.CreateArguments]:
+        """The calls that there are now, as arguments of ``create_session``: what sessiond is made to agree with.
+
+        Those of whose end sessiond has not been told are among them, or it would end them itself, as failed.
+        """
+        return [call.as_created() for call in self._calls]
+
+    async def terminate(self, arguments: Mapping[str, Any]) -> None:
+        """An operator wants a call to end."""
+        self._find(arguments).obey_end(arguments.get("reason") or "admin")
+
+    async def modify(self, arguments: Mapping[str, Any]) -> None:
+        """An operator wants a call to be held, or to go on."""
+        match arguments["changes"]:
+            case {"state": "held" | "active" as state, **others} if not others:
+                self._find(arguments).hold(state == "held")
+            case _:
+                raise errors.InvalidRequest("Only the state can be changed, to held or active", field="changes")
+
+    def ended(self, external_id: str, end_reason: str) -> None:
+        """Sessiond has ended a session whose call goes on."""
+        for call in self._calls:
+            if call.id == external_id:
+                call.obey_end(end_reason)
+
+    def _find(self, arguments: Mapping[str, Any]) -> Call:
+        for call in self._calls:
+            if call.id == arguments["external_id"] and not call.is_over:
+                return call
+        raise errors.NotFound("No such call", external_id=arguments["external_id"])
 
     async def touch_all(self, every: float) -> None:
         """Tell sessiond every so many seconds which calls still are, for ever."""
@@ -62,8 +100,18 @@ async def serve(options: argparse.Namespace) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    async with AsyncClient(*options.sessiond) as client:
-        gateway = Gateway(options.name, client, ice.configuration(options.stun))
+    host, port = options.sessiond
+    gateway = Gateway(options.name, ice.configuration(options.stun))
+    async with AsyncGateway(
+        options.name,
+        host=host,
+        port=port,
+        epoch=secrets.token_hex(4),
+        sessions=gateway.sessions,
+        on_ended=gateway.ended,
+        commands={"terminate_session": gateway.terminate, "modify_session": gateway.modify},
+    ) as registered:
+        gateway.client = registered.client
         server = await asyncio.start_server(gateway.take, *options.listen)
         host, port = server.sockets[0].getsockname()[:2]
         touching = asyncio.create_task(gateway.touch_all(options.touch))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from sessiond import AsyncClient, errors
+from sessiond import AsyncClient, arguments, errors
 
 __all__ = ["Party", "Report"]
 
@@ -40,7 +40,7 @@ class Report:
         self._events: asyncio.Queue[_Telling | None] = asyncio.Queue()
         self._teller = asyncio.create_task(self._tell_all())
 
-    def created(self, fields: Mapping[str, Any]) -> None:
+    def created(self, fields: arguments.CreateArguments) -> None:
         """There is such a call. ``fields`` have a ``request_id``, so that it is safe to say so twice."""
         self._add(lambda: self._client.create_session(**fields))
 
@@ -59,6 +59,10 @@ class Report:
     def ended(self, reason: str, ended_by: Party, at: float) -> None:
         """It ended. Nothing is to be said after this."""
         self._events.put_nowait(lambda: self._client.end_session(self._address, reason, ended_by=ended_by, at=at))
+        self.no_more()
+
+    def no_more(self) -> None:
+        """Nothing is to be said after this: sessiond knows the end."""
         self._events.put_nowait(None)
 
     async def told(self) -> None:

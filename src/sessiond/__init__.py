@@ -7,12 +7,13 @@ while it is away.
 from __future__ import annotations
 
 from sessiond._version import __version__
-from sessiond.actors import errors, results
+from sessiond.actors import arguments, errors, events, results
 from sessiond.actors.limits import Limit
+from sessiond.actors.mirror import Mirror
 from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryRef
 from sessiond.actors.session import SessionActor, SessionRef
-from sessiond.actors.settings import Settings
+from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
 from sessiond.config import Config
 from sessiond.embedded import collector, start, stop
 from sessiond.transport.async_client import AsyncClient
@@ -28,7 +29,9 @@ __all__ = [
     "Client",
     "Config",
     "Gateway",
+    "GatewaySettings",
     "Limit",
+    "Mirror",
     "Registration",
     "RegistryRef",
     "Reporter",
@@ -36,9 +39,12 @@ __all__ = [
     "SessionActor",
     "SessionRef",
     "Settings",
+    "WatchSettings",
     "__version__",
+    "arguments",
     "collector",
     "errors",
+    "events",
     "results",
     "start",
     "stop",

@@ -76,7 +76,7 @@ examples:
 
 An error is a line on standard error: CODE: TEXT (DETAILS).
 Exit codes: 0 answered, 1 the request was wrong, 2 wrong command line, 3 the service cannot be reached or is stopping,
-4 any other fault of the service, timeouts among them.
+or the gateway of a command is gone or refuses, 4 any other fault of the service, timeouts among them.
 """
 
 BENCH_EXAMPLES = """\

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from sessiond.actors.limits import Limit
-from sessiond.actors.settings import GatewaySettings, Settings
+from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
 from sessiond.transport.settings import Limits
 
 __all__ = ["Address", "Config"]
@@ -20,7 +20,7 @@ Address: TypeAlias = Annotated[str, Meta(pattern=rf"\A{HOST}:{PORT}\Z")]
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A whole configuration. What a program embeds uses ``sessions``, ``gateways`` and ``limit`` only."""
+    """A whole configuration. A program that embeds uses all of it but the ports, the log and ``limits``."""
 
     listen: Annotated[Address, Meta(description="Where gateways connect; port 0 picks a free one.")] = "127.0.0.1:7600"
     metrics: Annotated[
@@ -37,7 +37,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     ] = "auto"
     sessions: Settings = Settings()
     gateways: GatewaySettings = GatewaySettings()
+    watch: WatchSettings = WatchSettings()
     limits: Limits = Limits()
+    commands: Commanding = Commanding()
     limit: tuple[Limit, ...] = ()
     """Limits on sessions. No options: each is a table ``[[limit]]`` of the file, see ``limit_tables``."""
 

@@ -32,7 +32,7 @@ def start(
     """Start a session manager in this process; its registry's ref.
 
     Args:
-        config: what differs from the defaults; only ``sessions``, ``gateways`` and ``limit`` matter here.
+        config: what differs from the defaults; ports, log and ``limits`` do not matter here.
         clock: where the time comes from, by default the machine's clocks.
         session_class: the class of the session actors.
     """
@@ -43,9 +43,17 @@ def start(
         registry.stop(block=False)
         dispatcher.stop()
 
-    config = config or Config()
-    clock = clock or SystemClock()
-    context = Context.create(config.sessions, dispatcher, clock, give_up, config.limit, config.gateways)
+    given = config or Config()
+    context = Context.create(
+        given.sessions,
+        dispatcher,
+        clock or SystemClock(),
+        give_up,
+        given.limit,
+        gateways=given.gateways,
+        watching=given.watch,
+        commanding=given.commands,
+    )
     registry = cast("RegistryRef", RegistryActor.start(context, session_class))
     registry.ask(ProxyCall(("ping",), (), {}))  # it is at work once it answers
     return registry

@@ -61,7 +61,14 @@ class Service:
         loop = asyncio.get_running_loop()
         config = self._config
         context = Context.create(
-            config.sessions, LoopDispatcher(loop), self._clock, self._give_up, config.limit, config.gateways
+            config.sessions,
+            LoopDispatcher(loop),
+            self._clock,
+            self._give_up,
+            config.limit,
+            gateways=config.gateways,
+            watching=config.watch,
+            commanding=config.commands,
         )
         self.registry = cast("RegistryRef", RegistryActor.start(context, self._session_class))
         self._front_end_ref = FrontEnd.start(context, self.registry.local(), self._config.limits, loop)

@@ -353,9 +353,10 @@ def test_a_lost_gateway_that_holds_nothing_is_forgotten_after_the_grace(manager)
     link, _ = manager.connect("gw", "e1")
     create(link)
     link.lose()
-    manager.live_for(GRACE)
-    assert states(manager) == {("gw", "e1"): "lost"}  # it held something to the last
-    manager.live_for(POLL)
+    manager.live_for(GRACE - 1)
+    assert states(manager) == {("gw", "e1"): "lost"}
+    manager.live_for(1)
+    manager.live_for(POLL)  # the look may have come before the end of the session
     assert states(manager) == {}
     assert manager.context.directory.suspects == {}
     assert events(manager) == {"registered": 1, "lost": 1, "forgotten": 1}
@@ -528,6 +529,18 @@ def test_a_gateway_actor_that_crashes_loses_nothing(manager, monkeypatch, operat
     assert manager.given_up == []
 
 
+def test_a_gateway_that_could_not_register_leaves_nothing_behind(manager, monkeypatch):
+    def crash(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr(GatewayActor, "register", crash)
+    with pytest.raises(Internal):
+        manager.connect("gw")
+    manager.settle()
+    assert manager.registry.local()._gateways == {}
+    assert states(manager) == {}
+
+
 # Size
 
 
@@ -544,3 +557,19 @@ def test_losing_and_finding_many_sessions_looks_at_none_of_them(manager):
     link.lose()
     manager.connect("gw", "e1")
     assert not seen
+
+
+def test_the_log_tells_of_a_gateway_that_is_lost_and_back(manager, caplog):
+    """Whoever is called at night finds the name there, also when everything is over."""
+    caplog.set_level("INFO")
+    link, _ = manager.connect("gw", "e1")
+    with link.asking():
+        manager.create()
+    link.lose()
+    manager.connect("gw", "e1")
+    told = [record.getMessage() for record in caplog.records if record.name == "sessiond.actors.gateway"]
+    assert told == [
+        "Gateway gw (epoch e1): registered",
+        "Gateway gw (epoch e1): 1 sessions are suspect and will end in 120 s unless it comes back",
+        "Gateway gw (epoch e1): resumed",
+    ]

@@ -6,12 +6,13 @@ import pytest
 from services import service
 
 from sessiond.actors.directory import MAX_ADDRESSED
-from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded
+from sessiond.actors.errors import Conflict, Internal, InvalidRequest, LimitExceeded
+from sessiond.actors.incarnation import Incarnation
 from sessiond.actors.missing import MAX_MISSING
 from sessiond.actors.params import SyncPart
 from sessiond.actors.session import SessionActor
 from sessiond.actors.settings import GatewaySettings
-from sessiond.actors.sync import MAX_SYNCS, SYNC_SECONDS
+from sessiond.actors.sync import MAX_OWN, MAX_STRANGERS, MAX_SYNCS, SYNC_SECONDS
 
 GRACE = 120.0
 MOMENT = 0.01
@@ -188,7 +189,7 @@ def test_a_call_that_is_nobodys_is_missed_and_not_ended(manager):
 
 
 def test_a_crash_of_a_session_that_is_named_does_not_lose_it():
-    """It gets a second chance, and is not judged in any case."""
+    """It gets a second chance; then the part fails, so that the gateway knows that it has to begin anew."""
 
     class Faulty(SessionActor):
         failures = 1
@@ -207,8 +208,10 @@ def test_a_crash_of_a_session_that_is_named_does_not_lose_it():
         sync(manager, new, ids=ids[:1])
         assert manager.get(ids[0]).epoch == "e2"
         Faulty.failures = 2
-        sync(manager, new, ids=ids)
-        assert reasons(manager, ids) == [None, None]
+        with pytest.raises(Internal):
+            sync(manager, new, ids=ids)
+        assert reasons(manager, ids) == [None, "gateway_lost"]
+        assert outcomes(manager) == {"complete": 1, "failed": 1}
 
 
 @pytest.mark.parametrize("waiting", [False, True], ids=["idle", "busy"])
@@ -275,6 +278,22 @@ def test_one_that_was_lost_after_the_other_registered_is_not_its_past(manager):
     back.lose()
     assert sync(manager, new, ids=[]).missing == []
     assert reasons(manager, [session_id]) == [None]
+
+
+def test_nobody_judges_while_one_beside_it_may_go_on_with_the_calls(manager):
+    """Of two that came after a restart the other one has the calls, and was lost before it could say so."""
+    old, _ = manager.connect("gw", "e1")
+    session_id = create(old)
+    old.lose()
+    heir, _ = manager.connect("gw", "e2")
+    other, _ = manager.connect("gw", "e3")
+    heir.lose()
+    manager.clock.advance(1)
+    assert sync(manager, other, ids=[]).missing == []
+    assert reasons(manager, [session_id]) == [None]
+    heir, _ = manager.connect("gw", "e2")
+    sync(manager, heir, ids=[session_id])
+    assert manager.get(session_id).epoch == "e2"
 
 
 def test_whoever_took_over_knows_all():
@@ -383,19 +402,52 @@ def test_a_part_that_asks_for_the_result_before_there_is_one_spoils_it(manager, 
     assert reasons(manager, ids) == [None] * 4
 
 
-def test_only_so_many_syncs_are_under_way(manager):
-    link, _ = manager.connect("gw", "e1")
-    first = sync(manager, link, ids=[])
-    for _ in range(MAX_SYNCS - 1):
-        manager.context.syncs.begin("gw", None, 0, manager.clock.read())
-    manager.context.syncs.begin("gw", None, 0, manager.clock.read())  # in the place of one that is complete
+def test_a_part_that_makes_no_sense_spoils_it(manager):
+    """Whoever was named in it is not known."""
+    manager.register_gateway("gw", epoch="e1", lease=1)
+    session_id = manager.create(gateway="gw", state="active")
+    manager.live_for(1)
+    manager.register_gateway("gw", epoch="e2")
+    token = manager.sync_sessions("gw", ids=[], final=False).sync
     with pytest.raises(InvalidRequest):
-        sync(manager, link, sync=first.sync)
-    with pytest.raises(LimitExceeded):
-        sync(manager, link, ids=[])
+        manager.sync_sessions("gw", sync=token, ids=[session_id, 7], final=False)
+    with pytest.raises(InvalidRequest) as refusal:
+        manager.sync_sessions("gw", sync=token)
+    assert refusal.value.details["field"] == "sync"
+    assert reasons(manager, [session_id]) == [None]
+    assert outcomes(manager) == {"failed": 1}
 
 
-# Size
+def test_only_so_many_syncs_are_under_way(manager):
+    """In all: nobody can begin so many alone."""
+    syncs, now = manager.context.syncs, manager.clock.read()
+    for number in range(MAX_SYNCS // MAX_OWN):
+        incarnation = Incarnation("gw", str(number), 0, now)
+        for _ in range(MAX_OWN):
+            syncs.begin("gw", incarnation, 0, now)
+    with pytest.raises(LimitExceeded) as caught:
+        syncs.begin("gw", Incarnation("gw", "one more", 0, now), 0, now)
+    assert caught.value.details == {"limit": "syncs", "maximum": MAX_SYNCS}
+    syncs.complete(next(iter(syncs._open.values())))
+    syncs.begin("gw", Incarnation("gw", "one more", 0, now), 0, now)
+
+
+def test_nobody_takes_a_gateway_the_place_for_its_sync(manager, restarted):
+    """Strangers have so many together, and an incarnation so many: of more the oldest is forgotten."""
+    _, new, ids = restarted
+    begun = sync(manager, new, external_ids=["call 0"], final=False)
+    first = sync(manager, external_ids=[], final=False).sync
+    for _ in range(MAX_STRANGERS):
+        last = sync(manager, external_ids=[], final=False).sync
+    with pytest.raises(InvalidRequest):
+        sync(manager, sync=first, external_ids=[])
+    sync(manager, sync=last, external_ids=[])
+    assert len(manager.context.syncs) == 1 + MAX_STRANGERS
+    sync(manager, new, sync=begun.sync, external_ids=["call 1", "call 2", "call 3"])
+    assert reasons(manager, ids) == [None] * 4
+    for _ in range(MAX_OWN):
+        sync(manager, new, external_ids=[], final=False)
+    assert len(manager.context.syncs) == MAX_OWN + MAX_STRANGERS
 
 
 def test_fifty_thousand_calls_survive_a_sync_that_comes_too_late():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from gateway_peer import serving_gateways
-from pages import blocks, page
+from pages import blocks, page, section
+from serving import serving
 
+from sessiond import Client
 from sessiond.transport import async_commands, client_breaker, gateway, registration
 from sessiond.transport.codec import MAX_ARRAY
 
@@ -15,15 +16,22 @@ GATEWAYS = page("docs/gateways.md")
 
 
 def test_its_gateway_works(capsys):
-    (snippet,) = blocks(GATEWAYS, "python")
-    with serving_gateways() as (peer, _):
-        peer.methods["update_session_state"] = peer.methods["end_session"] = lambda *_: {
-            "version": 2, "ended_at": 2.0, "duration": 1.0, "talk_duration": 1.0,
-        }  # fmt: skip
-        exec(compile(snippet.replace("7600", str(peer.port)), "gateways.md", "exec"), {"__name__": "__main__"})
-        heard = [[method for method, _ in each] for each in peer.heard]
-    assert heard[1] == ["register_gateway", "create_session", "update_session_state", "end_session"]
-    assert heard[0][:2] == ["register_gateway", "ping"]
+    """The service knows the gateway, and its call from the first ring to the end."""
+    (snippet,) = blocks(section(GATEWAYS, "## A gateway"), "python")
+    with serving() as served, Client(port=served.port) as client:
+        exec(compile(snippet.replace("7600", str(served.port)), "gateways.md", "exec"), {"__name__": "__main__"})
+        (session,) = client.sessions(ended=True)
+        (gateway,) = client.list_gateways().gateways
+        entries = client.get_session_history(session.id).entries
+    assert (session.gateway, session.end_reason, session.ended_by) == ("gw-1", "normal", "caller")
+    assert [each.change for each in entries] == ["created", "state", "ended"]
+    assert {each.author.gateway for each in entries} == {gateway.name} == {"gw-1"}
+
+
+def test_its_reporter_works(service, capsys):
+    (snippet,) = blocks(section(GATEWAYS, "## A worker's reports"), "python")
+    exec(compile(snippet.replace("7600", str(service.port)), "gateways.md", "exec"), {"__name__": "__main__"})
+    assert capsys.readouterr().out == "0 0 0\n"
 
 
 @pytest.mark.parametrize(

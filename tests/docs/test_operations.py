@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import urllib.request
 
 import pytest
@@ -148,3 +149,36 @@ def test_the_commands_for_a_look_from_a_shell_work(service):
     info, count = map(json.loads, service.shell(script).splitlines())
     assert info["name"] == "sessiond"
     assert count == {"count": 0, "groups": {}}
+
+
+def test_calls_can_be_ended_as_it_says(service):
+    """The commands of that section, on a service with calls of a gateway that takes no commands."""
+    create = """sessiond call create_session '{"type": "sip", "gateway": "gw-1", "metadata": {"trunk": "t-3"}}'\n"""
+    ids = [json.loads(line)["id"] for line in service.shell(create * 3).splitlines()]
+    (script,) = blocks(section(OPERATIONS, "## Ending calls"), "sh")
+    one, dry, many = map(json.loads, service.shell(script, id=ids[0]).splitlines())
+    assert one["gateway"] == "not_asked"
+    assert (dry["matched"], dry["ids"]) == (2, ids[1:])
+    assert (many["ended"], many["failed"], many["cursor"]) == (2, [], None)
+
+
+def test_what_happened_to_a_call_can_be_found(service):
+    (script,) = blocks(section(OPERATIONS, "### What happened to a call"), "sh")
+    create = """sessiond call create_session '{"type": "sip", "caller": "+15550100"}'\n"""
+    made = json.loads(service.shell(create))["id"]
+    service.shell(f"sessiond call end_session {made} busy")
+    listed, history = map(json.loads, service.shell(script, id=made).splitlines())
+    assert [(each["id"], each["end_reason"]) for each in listed["sessions"]] == [(made, "busy")]
+    assert [each["change"] for each in history["entries"]] == ["created", "ended"]
+
+
+def test_a_gateway_can_be_looked_at_as_it_happens(service):
+    (script,) = blocks(section(OPERATIONS, "### A look at one gateway as it happens"), "sh")
+    script = script.replace("/opt/sessiond/bin/python", sys.executable).replace("7600", str(service.port))
+    with subprocess.Popen(["sh", "-c", f"exec {script}"], stdout=subprocess.PIPE, text=True) as watching:
+        try:
+            assert [watching.stdout.readline().split("(")[0] for _ in range(2)] == ["SnapshotBegins", "WatchReady"]
+            service.shell("""sessiond call create_session '{"type": "sip", "gateway": "gw-1"}'""")
+            assert watching.stdout.readline().startswith("SessionChanged(")
+        finally:
+            watching.kill()

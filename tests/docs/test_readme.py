@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import subprocess
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pages import ROOT, blocks, page, section
@@ -38,10 +40,22 @@ def test_the_client_of_a_gateway_works(service, capsys):
     assert float(capsys.readouterr().out) >= 0
 
 
-def test_the_reporter_of_a_gateway_works(service, capsys):
-    (reporter,) = blocks(section(README, "## For gateways"), "python")
-    run(reporter.replace("7600", str(service.port)))
-    assert capsys.readouterr().out == "0 0 0\n"
+def test_the_watch_works(service, capsys):
+    (watch,) = blocks(section(README, "## Watching"), "python")
+    there = """sessiond call create_session '{"type": "sip", "gateway": "gw-1", "external_id": "a"}'"""
+    service.shell(there)
+    with ThreadPoolExecutor(1) as pool:
+        watching = pool.submit(run, watch.replace("7600", str(service.port)))
+        while "sessiond_watchers 1.0" not in metrics_of(service) and not watching.done():
+            pass
+        service.shell("""sessiond call end_session '{"gateway": "gw-1", "external_id": "a"}' busy""")
+        watching.result(20)
+    assert capsys.readouterr().out == "busy 0.0\n"
+
+
+def metrics_of(service):
+    with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics", timeout=20) as answer:
+        return answer.read().decode()
 
 
 @pytest.mark.needs("nvim")
@@ -94,3 +108,10 @@ def anchors(text):
 def test_the_modules_that_are_named_are_there(name):
     for module in re.findall(r"`((?:[\w]+/)*\w+\.py)`", page(name)):
         assert [*ROOT.glob(module), *ROOT.glob(f"*/{module}"), *ROOT.glob(f"src/sessiond/{module}")], module
+
+
+@pytest.mark.parametrize("room", ["actors", "transport", "metrics"])
+def test_the_architecture_names_every_file(room):
+    """A file that is in none of its tables is one that nobody finds."""
+    named = set(re.findall(r"`(?:\w+/)?(\w+\.py)`", page("ARCHITECTURE.md")))
+    assert {path.name for path in (ROOT / room).glob("*.py")} - named <= {"__init__.py"}

@@ -16,18 +16,22 @@ from sessiond.actors import params, tally
 from sessiond.actors.counting import MAX_GROUPS
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.directory import MAX_ADDRESSED
+from sessiond.actors.ender import MOST
 from sessiond.actors.errors import BY_CODE
+from sessiond.actors.events import DROP_REASONS
 from sessiond.actors.gateway import MAX_INCARNATIONS
+from sessiond.actors.herald import MAX_WATCHES
 from sessiond.actors.missing import MAX_MISSING
 from sessiond.actors.record import Session
 from sessiond.actors.registration import EVENTS, JOINED, Policy
 from sessiond.actors.results import Gateway
-from sessiond.actors.settings import GatewaySettings, Settings
+from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
 from sessiond.actors.states import CHANGE, STATES, TRANSITIONS
-from sessiond.actors.sync import MAX_SYNCS, SYNC_SECONDS
+from sessiond.actors.sync import MAX_OWN, MAX_STRANGERS, SYNC_SECONDS
 from sessiond.transport import codec
 from sessiond.transport.methods import METHODS
 from sessiond.transport.settings import Limits
+from sessiond.transport.watch_methods import MAX_WATCHES_PER_CONNECTION, NOTIFICATIONS
 
 WIRE = page("docs/wire.md")
 
@@ -94,8 +98,9 @@ class Likeness:
     def agree(self, said, answered, key=None):
         assert type(said) is type(answered), (key, said, answered)
         if isinstance(said, dict):
-            assert said.keys() == answered.keys()
-            for name in said:
+            names = said.keys() - {"..."}
+            assert names == answered.keys() if names == said.keys() else names < answered.keys()
+            for name in names:
                 self.agree(said[name], answered[name], name)
         elif isinstance(said, list):
             assert len(said) == len(answered), (said, answered)
@@ -115,14 +120,20 @@ def test_every_example_is_answered_as_it_says(service, connection):
     ]
     assert {message[2] for arrow, message in examples if arrow == "→" and message[0] == 0} == set(METHODS)
     likeness = Likeness()
-    answered = None
+    messages = received(connection)
     for arrow, message in examples:
         if arrow == "←":
-            likeness.agree(message, answered)
-        elif message[0] == 2:
-            connection.sendall(msgpack.packb(likeness.actual(message)))
+            likeness.agree(message, next(messages))
         else:
-            answered = msgpack.unpackb(service.ask(connection, msgpack.packb(likeness.actual(message))))
+            connection.sendall(msgpack.packb(likeness.actual(message)))
+
+
+def received(connection):
+    """The messages of the service as they come, answers and notifications."""
+    unpacker = msgpack.Unpacker()
+    while data := connection.recv(65_536):
+        unpacker.feed(data)
+        yield from unpacker
 
 
 # Methods and what they take
@@ -147,7 +158,7 @@ def parameters(method):
         types = field.type.types if isinstance(field.type, inspect.UnionType) else (field.type,)
         inner = [each.fields for each in types if isinstance(each, inspect.StructType)]
         if inner and field.name != "id":
-            yield from (f"{field.name}.{each.name}" for each in inner[0])
+            yield from (f"{field.name}.{each.encode_name}" for each in inner[0])
         else:
             yield field.name
 
@@ -185,6 +196,24 @@ def test_a_gateway_has_the_keys_of_its_table():
 def test_a_count_is_grouped_by_what_its_table_says():
     ((_, _, said),) = table(section(WIRE, "### `count_sessions`"), "parameter")
     assert tuple(code(said)) == params.GroupField.__args__
+
+
+# Watching
+
+
+def test_the_notifications_are_those_of_the_table():
+    rows = table(section(WIRE, "## Watching"), "notification")
+    said = {code(name)[0]: re.findall(r"[a-z]+", code(params)[0]) for name, params, _ in rows}
+    assert said == {name: list(kind.__struct_fields__) for kind, name in NOTIFICATIONS.items()}
+
+
+def test_how_much_is_kept_for_watchers_and_for_how_long():
+    kept = WatchSettings()
+    coming_back = section(WIRE, "### Coming back")
+    assert f"keeps {kept.history:,} changes (configurable), and for {kept.keep:g} s" in coming_back
+    reading = section(WIRE, "### Reading in time").replace("\n", " ")
+    assert f"When {kept.backlog:,} changes wait, or you have read nothing for {kept.patience:g} s" in reading
+    assert all(f"`{reason}`" in reading for reason in DROP_REASONS)
 
 
 # The session
@@ -236,7 +265,10 @@ def test_the_limits_are_those_of_the_tables():
         "groups of a count": [MAX_GROUPS],
         "live sessions": [Settings().max_sessions],
         "gateways": [GatewaySettings().max_gateways, MAX_INCARNATIONS],
-        "syncs under way": [MAX_SYNCS, SYNC_SECONDS],
+        "syncs under way": [MAX_OWN, MAX_STRANGERS, SYNC_SECONDS],
+        "bulk ends under way": [MOST],
+        "watches of a connection": [MAX_WATCHES_PER_CONNECTION],
+        "watches in all": [MAX_WATCHES],
     }
     limits = Limits()
     assert frame == {

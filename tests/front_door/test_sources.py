@@ -26,8 +26,14 @@ WORDS = {
 }
 
 
+SMALL = {"commands.timeout", "commands.attempts"}
+"""Options whose values cannot be large."""
+
+
 def examples(option):
     """Values of an option, each as text and as itself."""
+    if option.key in SMALL:
+        return [("5", 5), ("7", 7)]
     if option.name in WORDS:
         return [(word, word) for word in WORDS[option.name]]
     return EXAMPLES[type(option.default)]
@@ -54,7 +60,7 @@ def test_without_sources_everything_is_the_default():
 
 
 def test_every_field_of_the_configuration_is_an_option():
-    sections, tables = {"sessions", "gateways", "limits"}, {"limit"}
+    sections, tables = {"sessions", "gateways", "watch", "limits", "commands"}, {"limit"}
     fields = set(Config.__struct_fields__) - sections - tables
     for section in sections:
         fields |= {f"{section}.{name}" for name in getattr(Config(), section).__struct_fields__}

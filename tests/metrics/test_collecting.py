@@ -21,18 +21,22 @@ from pykka.messages import ProxyCall
 import sessiond
 from sessiond import Config, Limit, Settings
 from sessiond.actors.clock import SystemClock
+from sessiond.actors.commander import CommanderActor
+from sessiond.actors.commanding import COMMANDS, OUTCOMES
 from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import ThreadDispatcher
+from sessiond.actors.ender import EnderActor
 from sessiond.actors.errors import LimitExceeded
 from sessiond.actors.gateway import GatewayActor
 from sessiond.actors.guard import Turn
+from sessiond.actors.herald import HeraldActor
 from sessiond.actors.mailbox import Mailbox
 from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.registration import EVENTS
 from sessiond.actors.registry import RegistryActor
 from sessiond.actors.states import LIVE_STATES
 from sessiond.actors.surveyor import SurveyorActor
-from sessiond.actors.sync import OUTCOMES
+from sessiond.actors.sync import OUTCOMES as SYNC_OUTCOMES
 from sessiond.metrics.collecting import Collecting
 from sessiond.metrics.collector import SessionCollector
 from sessiond.metrics.families import families
@@ -140,11 +144,14 @@ def test_what_has_not_happened_yet_is_there_as_zero(context):
     reasons = {label["reason"] for label in samples.labels("sessions_ended_total") if label["type"] == "sip"}
     assert {"normal", "busy", "crashed", "gateway_lost", "idle_timeout", "admin", "other"} <= reasons
     actors = {label["actor"] for label in samples.labels("actor_restarts_total")}
-    service = (RegistryActor, SurveyorActor, ReaperActor, GatewayActor, FrontEnd)
-    assert actors == {"session", *(actor.name for actor in service)}
+    rooms = (RegistryActor, SurveyorActor, HeraldActor, ReaperActor, GatewayActor, CommanderActor, EnderActor, FrontEnd)
+    assert actors == {"session", *(actor.name for actor in rooms)}
     assert {label["event"] for label in samples.labels("gateway_events_total")} == set(EVENTS)
-    assert {label["outcome"] for label in samples.labels("syncs_total")} == set(OUTCOMES)
+    assert {label["outcome"] for label in samples.labels("syncs_total")} == set(SYNC_OUTCOMES)
     assert samples("reaper_backlog") == 0
+    assert samples("commands_waiting") == 0
+    commands = {(label["command"], label["outcome"]) for label in samples.labels("commands_total")}
+    assert commands == {(command, outcome) for command in COMMANDS for outcome in OUTCOMES}
     assert {value for (name, _), value in samples.items() if name != "sessiond_build_info"} == {0}
 
 
@@ -238,15 +245,17 @@ def test_messages_that_wait_are_shown_by_actor(context):
             mailbox.put(Envelope("a message"))
     samples = samples_of(context)
     found = {label["actor"]: samples("mailbox_messages", **label) for label in samples.labels("mailbox_messages")}
-    assert found == {"session": 3, "registry": 2, "surveyor": 0, "reaper": 0, "gateway": 0, "front_end": 0}
+    idle = dict.fromkeys(("surveyor", "herald", "reaper", "gateway", "commander", "ender", "front_end"), 0)
+    assert found == {"session": 3, "registry": 2} | idle
 
 
 def test_each_actor_of_a_service_has_its_own_count(start):
     manager, _ = start()
     dispatcher = manager.actor_ref.actor_inbox.dispatcher
-    assert set(dispatcher.waiting) == {"registry", "surveyor", "reaper"}
+    own = {"registry", "surveyor", "herald", "reaper", "commander", "ender"}
+    assert set(dispatcher.waiting) == own
     session = manager.session_ref(manager.create_session(type="sip").get().id).get()
-    assert set(dispatcher.waiting) == {"registry", "surveyor", "reaper", "session"}
+    assert set(dispatcher.waiting) == own | {"session"}
     assert session.is_alive()
 
 
@@ -377,3 +386,13 @@ def test_who_does_not_collect_does_not_import_prometheus():
     """It takes as long to import as all the rest together, and each gateway that uses a client would pay for it."""
     code = "import sys, sessiond; sys.exit('prometheus_client' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_commands_are_counted_by_what_came_of_them(start):
+    manager, commands = start()
+    session_id = manager.create_session(type="sip").get().id
+    assert manager.terminate_session(session_id).get().gateway == "not_asked"
+    samples = Samples(commands.collect())
+    assert samples("commands_total", command="terminate_session", outcome="not_asked") == 1
+    assert samples("commands_total", command="terminate_session", outcome="done") == 0
+    assert samples("commands_waiting") == 0

@@ -7,10 +7,11 @@ import contextlib
 import functools
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, Self
 
 from sessiond import AsyncClient, Client
 from sessiond.transport.async_line import AsyncLine
+from sessiond.transport.async_watch import AsyncWatch
 
 __all__ = ["CLIENTS", "PATIENCE", "SOON", "asynchronous", "await_loss", "hurry", "line_of", "relax", "set_timeout"]
 
@@ -32,6 +33,31 @@ def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[...
     return run
 
 
+class _BlockingWatch:
+    """An ``AsyncWatch`` as a ``ClientWatch``."""
+
+    def __init__(self, watch: AsyncWatch, run: Callable[[Coroutine[Any, Any, Any]], Any]) -> None:
+        self._watch, self._run = watch, run
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Any:
+        try:
+            return self._run(self._watch.__anext__())
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        self._run(self._watch.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 class _Blocking:
     """An ``AsyncClient`` whose methods return when they are done, on whatever thread."""
 
@@ -48,6 +74,9 @@ class _Blocking:
             return [session async for session in self._client.sessions(**filters)]
 
         return iter(self._run(collect()))
+
+    def watch(self, **filters: Any) -> _BlockingWatch:
+        return _BlockingWatch(self._client.watch(**filters), self._run)
 
     def _run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(PATIENCE)

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
+import itertools
 import json
 import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -114,7 +116,8 @@ def costs_of_requests() -> dict[str, Cost]:
         count("end_session", "end_session", "normal")
         costs["get_session of an ended one"] = _cost(service, lambda number: ("get_session", ids[number]))
         costs |= _costs_of_gateways(service)
-    return costs | _costs_within_limits()
+        costs |= _costs_of_commands(service)
+    return costs | _costs_within_limits() | _costs_of_watching()
 
 
 def _costs_within_limits() -> dict[str, Cost]:
@@ -123,7 +126,7 @@ def _costs_within_limits() -> dict[str, Cost]:
         Limit(name=f"trunk {n}", by="metadata.trunk", value=f"trunk-eu-{n}", concurrent=1000, per_second=1000)
         for n in range(100)
     ]
-    with still_service((*trunks, Limit(name="callers", by="caller", concurrent=2))) as service:
+    with still_service(limits=(*trunks, Limit(name="callers", by="caller", concurrent=2))) as service:
         return {
             "create_session within two limits": _cost(service, lambda number: ("create_session", fields(number))),
             "explain_limit, a page of 10": _cost(service, lambda _: ("explain_limit", "trunk 3", {"limit": 10})),
@@ -143,7 +146,86 @@ def _costs_of_gateways(service: StillService) -> dict[str, Cost]:
     }
 
 
-def _cost(service: StillService, request: Callable[[int], tuple[Any, ...]], together: int = 1) -> Cost:
+def _costs_of_commands(service: StillService) -> dict[str, Cost]:
+    """The same of commands to gateways that take none, which refuse all but ends; the rest is theirs."""
+    ids = service.create(2 * SESSIONS)
+    return {
+        "modify_session": _cost(
+            service, lambda number: ("modify_session", ids[number], {"hold": True}), are_answered=False
+        ),
+        "warn_session": _cost(
+            service, lambda number: ("warn_session", ids[number], "One minute left"), are_answered=False
+        ),
+        "request_sync": _cost(service, lambda _: ("request_sync", "no such gateway"), are_answered=False),
+        "end_sessions, a dry run of 10": _cost(service, lambda _: ("end_sessions", {"gateway": "gw-03", "limit": 10})),
+        "terminate_session": _cost(service, lambda number: ("terminate_session", ids[number], {"reason": "x"})),
+    }
+
+
+def _costs_of_watching() -> dict[str, Cost]:
+    """What it costs to watch, and what a change costs that others watch: on connections of their own, in one turn."""
+    with still_service() as service:
+        ids = service.create(2 * SESSIONS)
+        costs = dict(zip(("watch", "unwatch"), _costs_in_turn(service, _watch_all, _unwatch), strict=True))
+
+        def count(name: str, state: str, together: int = 1) -> None:
+            costs[name] = _cost(
+                service, lambda number: ("update_session_state", ids[number % len(ids)], state), together
+            )
+
+        count("update_session_state, watched lately", "ringing")
+        with _watching(service, 1, gateway="no-such"):
+            count("update_session_state, others are watched", "active")
+        with _watching(service, 1):
+            count("update_session_state, with a watcher", "held")
+        with _watching(service, 10):
+            count("update_session_state, with 10 watchers", "active")
+        with _watching(service, 1):
+            codecs = itertools.cycle(["opus", "pcmu", "g722"])
+            costs["update_session_metadata, 32 in one read, with a watcher"] = _cost(
+                service,
+                lambda number: ("update_session_metadata", ids[number % 32], {"codec": next(codecs)}),
+                together=32,
+            )
+    return costs
+
+
+def _watch_all(_: int) -> tuple[Any, ...]:
+    return ("watch", {"snapshot": False})
+
+
+def _unwatch(watch: int) -> tuple[Any, ...]:
+    return ("unwatch", watch)
+
+
+@contextlib.contextmanager
+def _watching(service: StillService, watchers: int, **filters: Any) -> Iterator[None]:
+    """So many clients watch, each on a connection of its own."""
+    sockets = [service.connect() for _ in range(watchers)]
+    for each in sockets:
+        each.protocol.data_received(_packed(("watch", {"snapshot": False, **filters})))
+    service.loop.settle()
+    yield
+    for each in sockets:
+        each.protocol.connection_lost(None)
+        each.drop()
+
+
+def _costs_in_turn(service: StillService, *requests: Callable[[int], tuple[Any, ...]]) -> list[Cost]:
+    """The mean costs of requests that are made in turn, each with the number of the turn, from 1."""
+    meters = [Meter() for _ in requests]
+    for turn in range(1, 2 * SESSIONS + 1):
+        if turn == SESSIONS + 1:
+            meters = [Meter() for _ in requests]
+        for meter, request in zip(meters, requests, strict=True):
+            meter.count(functools.partial(service.receive, _packed(request(turn))))
+    service.answers()
+    return [Cost(-(-meter.calls // SESSIONS), -(-meter.instructions // SESSIONS)) for meter in meters]
+
+
+def _cost(
+    service: StillService, request: Callable[[int], tuple[Any, ...]], together: int = 1, *, are_answered: bool = True
+) -> Cost:
     """The mean cost of ``request`` 40 to 79, so many ``together`` in each read, after 0 to 39 have warmed it up."""
     reads = [
         b"".join(_packed(request(number)) for number in range(first, first + together)) for first in range(2 * SESSIONS)
@@ -153,7 +235,10 @@ def _cost(service: StillService, request: Callable[[int], tuple[Any, ...]], toge
     meter = Meter()
     for read in reads[SESSIONS:]:
         meter.count(functools.partial(service.receive, read))
-    service.answers()
+    if are_answered:
+        service.answers()
+    else:
+        service.socket.written.clear()
     requests = SESSIONS * together
     return Cost(-(-meter.calls // requests), -(-meter.instructions // requests))
 

@@ -21,7 +21,7 @@ from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryActor
 from sessiond.actors.results import Registered
 from sessiond.actors.session import SessionActor, SessionRef
-from sessiond.actors.settings import GatewaySettings, Settings
+from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
 
 __all__ = ["ManualTimers", "Service", "send", "service"]
 
@@ -45,6 +45,8 @@ class ManualTimers(ThreadDispatcher):
 
 
 _USUAL = GatewaySettings()
+_KEPT = WatchSettings()
+_COMMANDING = Commanding()
 
 
 class Service:
@@ -56,15 +58,26 @@ class Service:
         session_class: type[SessionActor],
         limits: Iterable[Limit] = (),
         gateways: GatewaySettings = _USUAL,
+        watching: WatchSettings = _KEPT,
+        commanding: Commanding = _COMMANDING,
     ) -> None:
         self.clock = ManualClock()
         self.dispatcher = ManualTimers()
         self.given_up: list[str] = []
         """The actors that could not be kept running."""
-        self.context = Context.create(settings, self.dispatcher, self.clock, self.given_up.append, limits, gateways)
+        self.context = Context.create(
+            settings,
+            self.dispatcher,
+            self.clock,
+            self.given_up.append,
+            limits,
+            gateways=gateways,
+            watching=watching,
+            commanding=commanding,
+        )
         self.registry = RegistryActor.start(self.context, session_class)
         self.ping()  # by then it has started its colleagues
-        self.surveyor, self.reaper = self.registry.local()._colleagues
+        self.surveyor, self.reaper, *_ = self.registry.local()._colleagues
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         return lambda *args, **options: self.registry.ask(ProxyCall((method,), args, options), timeout=PATIENCE)
@@ -123,10 +136,12 @@ def service(
     *,
     limits: Iterable[Limit] = (),
     gateways: GatewaySettings = _USUAL,
+    watching: WatchSettings = _KEPT,
+    commanding: Commanding = _COMMANDING,
     **settings: Any,
 ) -> Iterator[Service]:
     """Serve sessions of ``session_class`` within these limits and with these settings until the block ends."""
-    running = Service(Settings(**settings), session_class, limits, gateways)
+    running = Service(Settings(**settings), session_class, limits, gateways, watching, commanding)
     yield running
     running.registry.stop()
     running.dispatcher.stop()

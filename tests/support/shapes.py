@@ -99,6 +99,9 @@ timeouts = {
     "max_duration": optional(seconds),
 }
 if_version = optional(fields(if_version=optional(version)))
+patience = optional(
+    fields(timeout=optional(lambda value: number(0, 60)(value) and value > 0), wait=optional(number(0, 3600)))
+)
 filters = {
     "type": text(),
     "state": either(one_of(*STATES), several(one_of(*STATES), 16)),
@@ -175,6 +178,22 @@ METHODS: dict[str, Shape] = {
             )
         ),
     ),
+    "terminate_session": arguments(1, target, optional(fields(reason=optional(short))), patience),
+    "modify_session": arguments(2, target, pairs(optional(scalar)), patience),
+    "warn_session": arguments(2, target, name, patience),
+    "request_sync": arguments(1, name, patience),
+    "end_sessions": arguments(
+        0,
+        optional(
+            fields(
+                dry_run=one_of(True, False),
+                most=optional(whole(0, 2**63 - 1)),
+                limit=whole(1, 256),
+                cursor=optional(text()),
+                **filters,
+            )
+        ),
+    ),
     "list_sessions": arguments(
         0,
         optional(
@@ -191,6 +210,18 @@ METHODS: dict[str, Shape] = {
     "explain_limit": arguments(
         1, text(), optional(fields(value=optional(scalar), limit=whole(1, 500), cursor=optional(text())))
     ),
+    "watch": arguments(
+        0,
+        optional(
+            fields(
+                **{"from": optional(whole(0, 2**63 - 1))},
+                instance=optional(text()),
+                snapshot=one_of(True, False),
+                **filters,
+            )
+        ),
+    ),
+    "unwatch": arguments(1, whole(0, 2**63 - 1)),
     "register_gateway": arguments(
         1,
         name,

@@ -22,12 +22,14 @@ from sessiond.actors.dispatcher import LoopDispatcher
 from sessiond.actors.limits import Limit
 from sessiond.actors.registry import RegistryActor
 from sessiond.actors.session import SessionActor
-from sessiond.actors.settings import Settings
+from sessiond.actors.settings import Settings, WatchSettings
 from sessiond.transport import connection
 from sessiond.transport.server import FrontEnd
 from sessiond.transport.settings import Limits
 
 __all__ = ["StillService", "fields", "still_service"]
+
+_KEPT = WatchSettings()
 
 
 def fields(number: int) -> dict[str, Any]:
@@ -52,22 +54,36 @@ def fields(number: int) -> dict[str, Any]:
 
 
 class StillService:
-    """A service with one connection."""
+    """A service with one connection, and more if a test wants them."""
 
-    def __init__(self, loop: StillLoop, limits: Iterable[Limit]) -> None:
+    def __init__(
+        self,
+        loop: StillLoop,
+        session_class: type[SessionActor] = SessionActor,
+        watching: WatchSettings = _KEPT,
+        limits: Iterable[Limit] = (),
+    ) -> None:
         self.loop = loop
         self.clock = ManualClock()
-        self.context = Context.create(Settings(), LoopDispatcher(loop), self.clock, lambda _: None, limits)
+        self.context = Context.create(
+            Settings(), LoopDispatcher(loop), self.clock, lambda _: None, limits, watching=watching
+        )
         # Python has the instances of a class that is new take no more room than they need: those of one that was used
         # in other ways before have room for all attributes that any of them ever had.
-        sessions = type("Sessions", (SessionActor,), {})
+        sessions = type("Sessions", (session_class,), {})
         self.registry = RegistryActor.start(self.context, sessions)
         self.front_end = FrontEnd.start(self.context, self.registry.local(), Limits(), loop)
         loop.settle()
-        self.socket = StillSocket(loop)
-        self.connection = self.socket.protocol = connection.Connection(self.front_end.local())
-        self.connection.connection_made(self.socket)
+        self.socket = self.connect()
+        self.connection = self.socket.protocol
         self._numbers = itertools.count()
+
+    def connect(self) -> StillSocket:
+        """A client's connection, as its socket; whoever asked for it ends it."""
+        client = StillSocket(self.loop)
+        client.protocol = connection.Connection(self.front_end.local())
+        client.protocol.connection_made(client)
+        return client
 
     def stop(self) -> None:
         """Close the connection and stop the actors, which nothing would otherwise let go of."""
@@ -109,13 +125,16 @@ class StillService:
 
 
 @contextlib.contextmanager
-def still_service(limits: Iterable[Limit] = ()) -> Iterator[StillService]:
-    """Serve within these limits until the block ends. However slow the machine, no batch is cut off for its time."""
+def still_service(**options: Any) -> Iterator[StillService]:
+    """Serve until the block ends, with ``options`` of ``StillService``.
+
+    However slow the machine, no batch is cut off for its time.
+    """
     loop = StillLoop()
     with patch.object(connection, "BATCH_SECONDS", math.inf):
         asyncio._set_running_loop(loop)  # whoever looks is on the loop's thread, as everything served is
         try:
-            service = StillService(loop, limits)
+            service = StillService(loop, **options)
             try:
                 yield service
             finally:

@@ -10,8 +10,9 @@ from contextlib import ExitStack
 
 import pytest
 import webrtc
+from proxies import cut, passing, proxying
 
-from sessiond import Client
+from sessiond import Client, errors
 
 NAME = "webrtc-1"
 
@@ -74,6 +75,11 @@ def ended(client, **filters):
     return session
 
 
+def timeline(history):
+    """What became of a session, change after change."""
+    return [each.state or each.reason or each.command or ",".join(each.names) for each in history.entries]
+
+
 def test_a_call_is_followed_from_its_offer_to_the_hang_up(serve, start_gateway, call, ask):
     service = serve()
     client = ask(service)
@@ -103,6 +109,13 @@ def test_a_call_is_followed_from_its_offer_to_the_hang_up(serve, start_gateway, 
     session = ended(client)
     assert (session.end_reason, session.ended_by) == ("normal", "caller")
     assert sessions(client) == []
+    history = client.get_session_history(session.id)
+    assert timeline(history) == [
+        "initializing", "codec", "ice", "ringing", "ice", "active", "held", "active", "normal",
+    ]  # fmt: skip
+    assert history.dropped == 0
+    assert {(each.author.kind, each.author.gateway) for each in history.entries} == {("gateway", NAME)}
+    assert {each.author.epoch for each in history.entries} == {session.epoch}
 
 
 def test_on_hold_no_media_flows(serve, start_gateway, call):
@@ -249,3 +262,129 @@ def test_calls_need_no_service_and_are_told_when_it_is_back(serve, start_gateway
     assert session.created_at < session.answered_at < back_at
     heard = old.received()
     until(lambda: old.received() > heard + 10)
+
+
+def test_calls_are_known_again_after_the_service_was_killed(serve, start_gateway, call, ask):
+    service = serve()
+    gateway = start_gateway(service)
+    talking, holding = call(gateway, 2, caller="talking"), call(gateway, caller="holding")
+    before = {each.external_id: each for each in in_state(ask(service), "active", count=3)}
+    holding.do("hold")
+    holding.hear("answered", direction="inactive")
+    service.stop(signal.SIGKILL)
+    heard = talking.received()
+    until(lambda: talking.received() > heard + 10)
+
+    client = ask(serve(port=service.port))
+    until(lambda: client.count_sessions(by="state").groups == {"active": 2, "held": 1})
+    for session in sessions(client):
+        old = before[session.external_id]
+        kept = "caller", "callee", "created_at", "answered_at"
+        assert [getattr(session, name) for name in kept] == [getattr(old, name) for name in kept]
+    talking.do("bye")
+    holding.do("bye")
+    until(lambda: not sessions(client))
+    assert client.count_sessions(ended=True, by="end_reason").groups == {"normal": 3}
+
+
+def test_a_call_that_ends_while_the_service_cannot_be_reached_ends_as_it_did(serve, start_gateway, call, ask):
+    """When both compare their calls, the gateway has told no end yet. It is not taken for a call that got lost."""
+    service = serve()
+    client = ask(service)
+    with proxying(service.port) as proxy:
+        ending, other = call(gateway := start_gateway(proxy), caller="ending"), call(gateway, caller="other")
+        in_state(client, "active", count=2)
+        proxy.to_service = cut
+        proxy.cut()
+        assert len(until(lambda: sessions(client, suspect=True))) == 2
+        ending.do("bye")
+        ending.hear("ended", reason="normal")
+        proxy.to_service = passing
+        session = ended(client)
+        assert (session.caller, session.end_reason, session.ended_by) == ("ending-0", "normal", "caller")
+        (left,) = until(lambda: sessions(client, suspect=False))
+        assert (left.caller, left.state) == ("other-0", "active")
+        other.do("bye")
+        until(lambda: not sessions(client))
+
+
+def test_sessions_of_a_gateway_that_was_killed_are_suspect_and_end_after_the_grace(serve, start_gateway, call, ask):
+    service = serve("--gateways-grace", "3")
+    client = ask(service)
+    gateway = start_gateway(service)
+    call(gateway, 2)
+    lost = {each.id for each in in_state(client, "active", count=2)}
+    gateway.stop(signal.SIGKILL)
+    suspects = until(lambda: sessions(client, suspect=True))
+    assert {each.id for each in suspects} == lost
+    assert {each.state for each in suspects} == {"active"}
+    until(lambda: not sessions(client))
+    assert {each.end_reason for each in sessions(client, ended=True)} == {"gateway_lost"}
+
+
+def test_a_gateway_that_is_started_again_has_new_calls_and_not_the_old_ones(serve, start_gateway, call, ask):
+    """Its first sync is final and names none of them, so they end without waiting for the grace."""
+    service = serve("--gateways-grace", "600")
+    client = ask(service)
+    gateway = start_gateway(service)
+    call(gateway, 2, caller="old")
+    in_state(client, "active", count=2)
+    gateway.stop(signal.SIGKILL)
+    call(start_gateway(service), caller="new")
+    until(lambda: {each.caller for each in sessions(client)} == {"new-0"})
+    assert client.count_sessions(ended=True, by="end_reason").groups == {"gateway_lost": 2}
+
+
+def test_an_administrator_ends_the_real_call(serve, start_gateway, call, ask):
+    """The peer is hung up on, and the session ends once it is; another call goes on."""
+    service = serve()
+    client = ask(service)
+    gateway = start_gateway(service)
+    chosen, other = call(gateway, caller="chosen"), call(gateway, caller="other")
+    in_state(client, "active", count=2)
+    (session,) = sessions(client, caller="chosen-0")
+    assert client.terminate_session(session.id).gateway == "done"
+    chosen.hear("ended", reason="admin")
+    session = ended(client)
+    assert (session.caller, session.end_reason, session.ended_by) == ("chosen-0", "admin", "admin")
+    assert timeline(client.get_session_history(session.id))[-2:] == ["terminate_session", "admin"]
+    heard = other.received()
+    until(lambda: other.received() > heard)
+
+
+def test_an_administrator_holds_a_call(serve, start_gateway, call, ask):
+    """The peer hears nothing until it may again. What else an administrator may want is refused."""
+    service = serve()
+    client = ask(service)
+    call(start_gateway(service))
+    (session,) = in_state(client, "active")
+    client.modify_session(session.id, {"state": "held"})
+    in_state(client, "held")
+    client.modify_session(session.id, {"state": "active"})
+    in_state(client, "active")
+    with pytest.raises(errors.Unavailable) as caught:
+        client.modify_session(session.id, {"codec": "opus"})
+    assert caught.value.details["error"]["code"] == "invalid_request"
+
+
+def test_a_call_that_the_service_ends_by_itself_is_hung_up_on(serve, start_gateway, call, ask):
+    service = serve("--sessions-max-duration", "1")
+    client = ask(service)
+    call(start_gateway(service)).hear("ended", reason="max_duration")
+    assert ended(client).end_reason == "max_duration"
+
+
+def test_a_call_that_was_ended_behind_the_gateways_back_is_hung_up_on(serve, start_gateway, call, ask):
+    """It could not hear of that, and learns it when it compares its calls with the service's."""
+    service = serve()
+    client = ask(service)
+    with proxying(service.port) as proxy:
+        peer = call(start_gateway(proxy))
+        (session,) = in_state(client, "active")
+        proxy.to_service = cut
+        proxy.cut()
+        until(lambda: sessions(client, suspect=True))
+        client.end_session(session.id, "fraud")
+        proxy.to_service = passing
+        peer.hear("ended", reason="fraud")
+    assert ended(client).end_reason == "fraud"

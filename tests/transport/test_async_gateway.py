@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 
 import pytest
 from clients import PATIENCE, asynchronous
-from gateway_peer import serving_gateways
-from scripted import Refusal
+from proxies import Cut
+from serving import serving
+from tapped import call, create, live, other, policy, tapped
 
-from sessiond import AsyncGateway, Gateway
+from sessiond import AsyncGateway, Client
 from sessiond.actors.errors import Conflict, NotFound
 from sessiond.transport.async_gateway import BEATS, RETRY, pause_for
 
@@ -41,10 +41,6 @@ class Paused:
         self._elapsed.set()
 
 
-def call(name, state="active"):
-    return {"type": "sip", "external_id": name, "state": state}
-
-
 class Calls(dict):
     """What a gateway has: external ids and states. It counts how often it is asked."""
 
@@ -63,26 +59,22 @@ def gateway(peer, calls, **options):
     return AsyncGateway("gw-1", **{"port": peer.port, "epoch": "e1", "timeout": PATIENCE, "sessions": calls} | options)
 
 
-def heard(peer):
-    return [method for each in peer.heard for method, _ in each]
-
-
 # Registered
 
 
 @asynchronous
 async def test_it_gives_signs_of_life():
     """Three in a lease, whose length the service tells."""
-    with serving_gateways() as (peer, _):
+    with tapped() as service:
         pause = Paused()
-        async with gateway(peer, Calls(), pause=pause) as gw:
+        async with gateway(service, Calls(), pause=pause) as gw:
             await gw.synced()
             for _ in range(3):
                 await pause.elapse()
             await pause.is_waiting.wait()
             assert set(pause.waits) == {30.0 / BEATS}
-            assert heard(peer).count("ping") >= 4
-            assert heard(peer).count("sync_sessions") == 1
+            assert service.methods.count("ping") >= 4
+            assert service.methods.count("sync_sessions") == 1
 
 
 @asynchronous
@@ -92,37 +84,54 @@ async def test_each_run_has_an_epoch_of_its_own():
     async def warn(arguments):
         return None
 
-    with serving_gateways() as (peer, _):
-        for commands, capabilities in ((None, ["x"]), ({"warn_session": warn}, ["x", "commands"])):
-            async with gateway(peer, Calls(), epoch=None, commands=commands, capabilities=["x"]) as gw:
-                method, (name, options) = peer.heard[-1][0]
-                assert (method, name) == ("register_gateway", gw.name)
-                assert options == {"epoch": gw.epoch, "capabilities": capabilities}
-        assert len({each[0][1][1]["epoch"] for each in peer.heard}) == 2
+    epochs = set()
+    with tapped() as service:
+        for commands, capabilities in ((None, {"x"}), ({"warn_session": warn}, {"x", "commands"})):
+            async with gateway(service, Calls(), epoch=None, commands=commands, capabilities=["x"]) as gw:
+                [shown] = [each for each in service.client.list_gateways().gateways if each.state == "live"]
+                assert (shown.name, shown.epoch, set(shown.capabilities)) == (gw.name, gw.epoch, capabilities)
+                epochs.add(gw.epoch)
+            while any(each.state == "live" for each in service.client.list_gateways().gateways):
+                pass
+    assert len(epochs) == 2
 
 
 @asynchronous
-async def test_it_registers_and_compares_again_after_a_lost_connection():
+async def test_it_registers_and_compares_again_with_a_service_that_was_restarted():
     """At once, though the next sign of life is not due."""
-    with serving_gateways() as (peer, book):
-        calls = Calls(a="active")
-        async with gateway(peer, calls) as gw:
+    with tapped() as service, serving() as restarted, Client(port=restarted.port) as client:
+        async with gateway(service, Calls(a="active")) as gw:
             await gw.synced()
-            book.sessions.clear()
             link = gw.client._line._link
             gw._synced.clear()
-            peer.cut()
+            service.become(restarted)
             await link.closed.wait()
             await gw.synced()
-            assert book.live == {"a": "active"}
-            assert [each[0][0] for each in peer.heard] == ["register_gateway"] * 2
+            assert live(service.client) == live(client) == {"a": "active"}
+            assert [each[0][0] for each in service.heard] == ["register_gateway"] * 2
+
+
+@asynchronous
+async def test_a_lost_connection_costs_no_call():
+    """The gateway is back before the grace is over, and its sessions are what they were."""
+    with tapped() as service:
+        async with gateway(service, Calls(a="active", b="held")) as gw:
+            await gw.synced()
+            before = {each.id: each.version for each in service.client.sessions()}
+            link = gw.client._line._link
+            gw._synced.clear()
+            service.cut()
+            await link.closed.wait()
+            await gw.synced()
+            after = {each.id: each.version for each in service.client.sessions(suspect=False)}
+            assert after == before
 
 
 @asynchronous
 async def test_a_service_that_is_away_is_waited_for():
     """The gateway has its calls all the same; what goes wrong is tried again soon."""
-    with serving_gateways() as (peer, _):
-        port = peer.port
+    with tapped() as service:
+        port = service.port
     pause = Paused()
     async with AsyncGateway("gw-1", port=port, timeout=0.05, sessions=Calls(a="held"), pause=pause) as gw:
         await pause.elapse()
@@ -133,34 +142,27 @@ async def test_a_service_that_is_away_is_waited_for():
 
 @asynchronous
 async def test_who_is_refused_at_first_is_told_at_once():
-    with serving_gateways() as (peer, _):
-        peer.methods["register_gateway"] = refuse
-        with pytest.raises(Conflict):
-            async with gateway(peer, Calls()):
-                raise AssertionError
-
-
-def refuse(*_):
-    raise Refusal("conflict", epoch="e0")
+    with tapped(policy("refuse")) as service, other(service.served, "e0"), pytest.raises(Conflict):
+        async with gateway(service, Calls()):
+            raise AssertionError
 
 
 @asynchronous
 async def test_who_is_refused_later_is_told_once():
     """However often it is refused; and anew after it was taken in between."""
-    with serving_gateways() as (peer, book):
+    with tapped(policy("refuse")) as service, serving(policy("refuse")) as taken, other(taken, "e0"):
         refusals, pause = [], Paused()
-        async with gateway(peer, Calls(), on_refused=refusals.append, pause=pause) as gw:
+        async with gateway(service, Calls(), on_refused=refusals.append, pause=pause) as gw:
             await gw.synced()
             for number in (1, 2):
-                peer.methods["register_gateway"] = refuse
-                peer.cut()
+                service.become(taken)
                 while len(refusals) < number:
                     await pause.elapse()
                 for _ in range(3):
                     gw.client._line._standing._retry_at = 0.0
                     await pause.elapse()
                 assert [each.details["epoch"] for each in refusals] == ["e0"] * number
-                peer.methods["register_gateway"] = book.register_gateway
+                service.become(service.served)
                 gw.client._line._standing._retry_at = 0.0
                 gw._synced.clear()
                 while not gw._synced.is_set():
@@ -170,21 +172,22 @@ async def test_who_is_refused_later_is_told_once():
 @asynchronous
 async def test_who_is_replaced_leaves_off():
     """For good: it takes nothing back."""
-    with serving_gateways() as (peer, _):
+    with tapped(policy("take_over")) as service:
         is_replaced = asyncio.Event()
 
         async def on_replaced():
             is_replaced.set()
 
-        async with gateway(peer, Calls(), on_replaced=on_replaced) as gw:
+        async with gateway(service, Calls(), on_replaced=on_replaced) as gw:
             await gw.synced()
-            peer.notify("gateway_replaced", {"gateway": "gw-1", "epoch": "e2"})
-            await is_replaced.wait()
-            with pytest.raises(Conflict):
-                await gw.synced()
-            with pytest.raises(Conflict):
-                await gw.client.ping()
-            assert len(peer.heard) == 1
+            with other(service.served, "e2") as younger:
+                await is_replaced.wait()
+                with pytest.raises(Conflict):
+                    await gw.synced()
+                with pytest.raises(Conflict):
+                    await gw.client.ping()
+                assert younger.ping() == "pong"
+            assert len(service.heard) == 1
 
 
 # Of one mind
@@ -192,18 +195,18 @@ async def test_who_is_replaced_leaves_off():
 
 @asynchronous
 async def test_what_the_service_does_not_know_is_created_again():
-    """As it is now."""
-    with serving_gateways() as (peer, book):
-        async with gateway(peer, Calls(a="ringing", b="held", c="active")) as gw:
+    """As it is now, and held by this run of the gateway."""
+    with tapped() as service:
+        async with gateway(service, Calls(a="ringing", b="held", c="active")) as gw:
             await gw.synced()
-            assert book.live == {"a": "ringing", "b": "held", "c": "active"}
-            assert {each.gateway for each in book.sessions.values()} == {"gw-1"}
+            assert live(service.client) == {"a": "ringing", "b": "held", "c": "active"}
+            assert {each.epoch for each in service.client.sessions()} == {"e1"}
 
 
 @asynchronous
 async def test_what_happens_to_a_call_that_is_created_again_is_not_lost():
     """Neither its end nor a new state, which the service refuses to hear before it knows the call."""
-    with serving_gateways() as (peer, book):
+    with tapped() as service:
         calls = Calls(a="ringing", b="ringing")
 
         def happen():
@@ -212,27 +215,27 @@ async def test_what_happens_to_a_call_that_is_created_again_is_not_lost():
                 calls["b"] = "active"
 
         calls.then = happen
-        async with gateway(peer, calls) as gw:
+        async with gateway(service, calls) as gw:
             await gw.synced()
-            assert book.live == {"b": "active"}
+            assert live(service.client) == {"b": "active"}
 
 
 @asynchronous
 async def test_what_is_over_before_it_is_created_again_is_not():
-    with serving_gateways() as (peer, book):
+    with tapped() as service:
         calls = Calls(a="ringing")
         calls.then = calls.clear
-        async with gateway(peer, calls) as gw:
+        async with gateway(service, calls) as gw:
             await gw.synced()
-            assert book.sessions == {}
+            assert list(service.client.sessions(ended="any")) == []
 
 
 @asynchronous
 async def test_what_the_service_has_ended_is_told():
     """If the gateway still has it. One that fails to hear it does not keep the others from hearing."""
-    with serving_gateways() as (peer, book):
+    with tapped() as service:
         for name in ("a", "b", "c"):
-            book.add(name, state="ended", end_reason="idle_timeout")
+            service.client.end_session(create(service.client, name), "timeout")
         calls, told = Calls(a="active", b="active", c="active"), []
 
         def on_ended(external_id, reason):
@@ -241,95 +244,110 @@ async def test_what_the_service_has_ended_is_told():
                 raise ZeroDivisionError
 
         calls.then = lambda: calls.pop("a", None)
-        async with gateway(peer, calls, on_ended=on_ended) as gw:
+        async with gateway(service, calls, on_ended=on_ended) as gw:
             await gw.synced()
-        assert told == [("b", "idle_timeout"), ("c", "idle_timeout")]
+        assert told == [("b", "timeout"), ("c", "timeout")]
 
 
 @asynchronous
 async def test_what_the_gateway_has_not_is_ended():
     """Page by page; but not what another run holds, nor what has no id of the gateway's."""
-    with serving_gateways() as (peer, book):
-        for number in range(10):
-            book.add(f"over-{number}")
-        book.add("another run's", epoch="e0")
-        book.add(None)
-        async with gateway(peer, Calls(up="active")) as gw:
+    with tapped() as service, other(service.served) as worker, other(service.served, "e0") as another_run:
+        for number in range(300):
+            create(worker, f"over-{number}")
+        create(another_run, "another run's")
+        worker.create_session(type="sip")
+        async with gateway(service, Calls(up="active")) as gw:
             await gw.synced()
-            assert set(book.live) == {"up", "another run's", None}
-            assert {each.end_reason for each in book.sessions.values() if each.state == "ended"} == {"failed"}
+            assert live(service.client) == {"up": "active", "another run's": "active", None: "initializing"}
+            assert service.client.count_sessions(ended=True, by="end_reason").groups == {"failed": 300}
+
+
+@asynchronous
+async def test_a_run_that_is_new_claims_what_it_has_and_the_rest_ends():
+    with tapped() as service:
+        with other(service.served, "e0") as killed:
+            create(killed, "up")
+            create(killed, "over")
+        while service.client.count_sessions(suspect=True).count < 2:
+            pass
+        async with gateway(service, Calls(up="active")) as gw:
+            await gw.synced()
+            while service.client.count_sessions(suspect=True).count:
+                pass
+            [up] = service.client.sessions()
+            assert (up.external_id, up.epoch) == ("up", "e1")
+            [over] = service.client.sessions(ended=True)
+            assert (over.external_id, over.end_reason) == ("over", "gateway_lost")
 
 
 @asynchronous
 async def test_what_is_missing_is_looked_for_again():
     """A call that begins while the calls are compared is up."""
-    with serving_gateways() as (peer, book):
-        book.add("new")
+    with tapped() as service, other(service.served) as worker:
+        create(worker, "new")
         calls = Calls()
         calls.then = lambda: calls.update(new="active")
-        async with gateway(peer, calls) as gw:
+        async with gateway(service, calls) as gw:
             await gw.synced()
-            assert book.live == {"new": "active"}
+            assert calls.asked == 2
+            assert live(service.client) == {"new": "active"}
 
 
 @asynchronous
 async def test_what_changes_meanwhile_is_not_ended():
     """Something was heard of the session after it was looked at."""
-    with serving_gateways() as (peer, book):
-        id_ = book.add("changing")
-        get = book.get_session
-
-        def change_after(target):
-            found = get(target)
-            book._change(id_, caller="+1")
-            return found
-
-        peer.methods["get_session"] = change_after
-        async with gateway(peer, Calls()) as gw:
+    with tapped() as service, other(service.served) as worker:
+        id_ = create(worker, "changing")
+        service.before["end_session"] = lambda: worker.update_session(id_, caller="+1")
+        async with gateway(service, Calls()) as gw:
             await gw.synced()
-            assert book.live == {"changing": "active"}
+            assert "end_session" in service.methods
+            assert live(service.client) == {"changing": "active"}
 
 
 @asynchronous
 async def test_many_calls_are_named_in_parts():
     """As many in each request as a frame may hold."""
-    with serving_gateways() as (peer, book):
+    with tapped() as service, other(service.served) as worker:
         calls = Calls({str(number): "active" for number in range(600)})
         for name in calls:
-            book.add(name)
-        async with gateway(peer, calls) as gw:
+            create(worker, name)
+        async with gateway(service, calls) as gw:
             await gw.synced()
-            assert book.parts == [256, 256, 88]
-            assert len(book.live) == 600
+            asked = [params[1] for method, params in service.heard[0] if method == "sync_sessions"]
+            assert [(len(each["external_ids"]), each["final"]) for each in asked] == [
+                (256, False), (256, False), (88, True),
+            ]  # fmt: skip
+            assert service.client.count_sessions().count == 600
 
 
 @asynchronous
 @pytest.mark.parametrize("method", ["sync_sessions", "get_session", "end_session"])
 async def test_an_answer_that_does_not_come_is_not_taken_for_an_empty_one(method):
     """Nothing is done on half of the truth; the whole is asked for again."""
-    with serving_gateways() as (peer, book):
-        book.add("over")
-        answer, failures = peer.methods[method], []
+    with tapped() as service, other(service.served) as worker:
+        create(worker, "over")
+        failures = []
 
-        def fail_first(*params):
+        def fail_first():
             if not failures:
-                failures.append(params)
-                raise Refusal("unavailable")
-            return answer(*params)
+                failures.append(method)
+                raise Cut
 
-        peer.methods[method] = fail_first
+        service.before[method] = fail_first
         pause = Paused()
-        async with gateway(peer, Calls(up="active"), pause=pause) as gw:
+        async with gateway(service, Calls(up="active"), pause=pause) as gw:
             while not gw._synced.is_set():
                 await pause.elapse()
-            assert book.live == {"up": "active"}
+            assert live(service.client) == {"up": "active"}
             assert len(failures) == 1
 
 
 @asynchronous
 async def test_a_gateway_that_cannot_tell_its_calls_does_not_say_that_it_has_none(caplog):
-    with serving_gateways() as (peer, book):
-        book.add("up")
+    with tapped() as service, other(service.served) as worker:
+        create(worker, "up")
         is_well = []
 
         async def sessions():
@@ -339,14 +357,14 @@ async def test_a_gateway_that_cannot_tell_its_calls_does_not_say_that_it_has_non
 
         pause = Paused()
         with caplog.at_level(logging.ERROR, "sessiond.gateway"):
-            async with gateway(peer, sessions, pause=pause) as gw:
+            async with gateway(service, sessions, pause=pause) as gw:
                 await pause.elapse()
                 await pause.is_waiting.wait()
-                assert "sync_sessions" not in heard(peer)
+                assert "sync_sessions" not in service.methods
                 is_well.append(True)
                 await pause.elapse()
                 await gw.synced()
-                assert book.live == {"up": "active"}
+                assert live(service.client) == {"up": "active"}
         assert "could not be compared" in caplog.text
 
 
@@ -354,24 +372,67 @@ async def test_a_gateway_that_cannot_tell_its_calls_does_not_say_that_it_has_non
 
 
 @asynchronous
-async def test_it_carries_out_commands_and_reports_its_calls_by_itself():
-    with serving_gateways() as (peer, book):
+async def test_it_carries_out_commands():
+    """The session of a call ends when the call has, and one that has no call is ended."""
+    with tapped() as service:
+        calls = Calls(a="active", b="active")
 
         async def terminate(arguments):
-            if arguments["external_id"] != "a":
+            if calls.pop(arguments["external_id"], None) is None:
                 raise NotFound("No such call")
-            return {}
 
+        async with gateway(service, calls, commands={"terminate_session": terminate}) as gw:
+            await gw.synced()
+            create(service.client, "over")
+            for name, outcome in (("a", "done"), ("over", "not_found")):
+                address = {"gateway": "gw-1", "external_id": name}
+                answer = await asyncio.to_thread(service.client.terminate_session, address)
+                assert answer.gateway == outcome
+            assert live(service.client) == calls == {"b": "active"}
+
+
+@asynchronous
+async def test_a_command_whose_connection_is_lost_is_carried_out_all_the_same():
+    """The service asks again on the next one, and is told what the first time came to, or that the call is gone."""
+    with tapped() as service:
+        calls, begun, may_end = Calls(a="active"), asyncio.Event(), asyncio.Event()
+
+        async def terminate(arguments):
+            begun.set()
+            await may_end.wait()
+            if calls.pop(arguments["external_id"], None) is None:
+                raise NotFound("No such call")
+
+        async with gateway(service, calls, commands={"terminate_session": terminate}) as gw:
+            await gw.synced()
+            [session] = service.client.sessions()
+            asking = asyncio.create_task(asyncio.to_thread(service.client.terminate_session, session.id))
+            await begun.wait()
+            link = gw.client._line._link
+            gw._synced.clear()
+            service.cut()
+            await link.closed.wait()
+            await gw.synced()
+            may_end.set()
+            assert (await asking).gateway in {"done", "not_found"}
+            [session] = service.client.sessions(ended=True)
+            assert (session.end_reason, session.ended_by) == ("admin", "admin")
+            assert calls == {}
+
+
+@asynchronous
+async def test_it_reports_its_calls_when_the_service_asks_for_them():
+    async def warn(arguments):
+        raise AssertionError
+
+    with tapped() as service:
         calls = Calls(a="active")
-        async with gateway(peer, calls, commands={"terminate_session": terminate}) as gw:
+        async with gateway(service, calls, commands={"warn_session": warn}) as gw:
             await gw.synced()
-            assert await asyncio.to_thread(peer.ask, "terminate_session", {"external_id": "a"}) == (None, {})
-            error, _ = await asyncio.to_thread(peer.ask, "terminate_session", {"external_id": "b"})
-            assert error[2]["code"] == "not_found"
             calls["b"] = "held"
-            assert await asyncio.to_thread(peer.ask, "report_sessions", {}) == (None, {})
+            assert (await asyncio.to_thread(service.client.request_sync, "gw-1")).gateway == "done"
             await gw.synced()
-            assert book.live == {"a": "active", "b": "held"}
+            assert live(service.client) == {"a": "active", "b": "held"}
 
 
 @asynchronous
@@ -380,64 +441,3 @@ async def test_a_pause_ends_early_if_something_happens():
     asyncio.get_running_loop().call_soon(happened.set)
     await pause_for(happened, PATIENCE)
     await pause_for(asyncio.Event(), 0.0)
-
-
-# For threads
-
-
-def test_a_gateway_of_threads():
-    """Its functions are called on other threads, and its client speaks as the gateway on another connection."""
-    with serving_gateways() as (peer, book):
-        book.add("ended", state="ended", end_reason="admin")
-        is_told, threads = threading.Event(), set()
-
-        def sessions():
-            threads.add(threading.current_thread())
-            return [call("a"), call("ended")]
-
-        def on_ended(external_id, reason):
-            assert (external_id, reason) == ("ended", "admin")
-            threads.add(threading.current_thread())
-            is_told.set()
-
-        def warn(arguments):
-            threads.add(threading.current_thread())
-            return {"said": arguments["text"]}
-
-        with Gateway(
-            "gw-1",
-            port=peer.port,
-            timeout=PATIENCE,
-            sessions=sessions,
-            commands={"warn_session": warn},
-            on_ended=on_ended,
-        ) as gw:
-            gw.synced(PATIENCE)
-            assert is_told.wait(PATIENCE)
-            assert book.live == {"a": "active"}
-            assert peer.ask("warn_session", {"text": "Hello"}) == (None, {"said": "Hello"})
-            assert gw.client.ping() == "pong"
-            registered = [each[0][1] for each in peer.heard]
-            assert [name for name, _ in registered] == [gw.name] * 2
-            assert [options["epoch"] for _, options in registered] == [gw.epoch] * 2
-            assert [options.get("capabilities") for _, options in registered] == [["commands"], None]
-        assert threading.current_thread() not in threads
-        assert not any(each.is_alive() for each in threads)
-
-
-def test_a_gateway_of_threads_that_is_refused():
-    with serving_gateways() as (peer, _):
-        peer.methods["register_gateway"] = refuse
-        with pytest.raises(Conflict), Gateway("gw-1", port=peer.port, sessions=list):
-            raise AssertionError
-
-
-def test_a_gateway_of_threads_hears_that_it_was_replaced():
-    with serving_gateways() as (peer, _):
-        is_replaced = threading.Event()
-        with Gateway(
-            "gw-1", port=peer.port, timeout=PATIENCE, sessions=list, on_replaced=is_replaced.set, on_refused=print
-        ) as gw:
-            gw.synced(PATIENCE)
-            peer.notify("gateway_replaced", {"gateway": "gw-1", "epoch": "e2"})
-            assert is_replaced.wait(PATIENCE)

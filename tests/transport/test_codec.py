@@ -21,6 +21,7 @@ from sessiond.transport.codec import (
     Call,
     NotAFrameError,
     Notification,
+    Response,
     decode,
     decode_call,
     decode_calls,
@@ -85,7 +86,7 @@ def is_taken_for_a_frame(data: bytes) -> bool:
     """As a server takes it that does not know the method: the parameters are looked at as well."""
     try:
         call = decode(data)
-        return call is None or isinstance(inspect(data)[-1], list)
+        return call is None or isinstance(call, Response) or isinstance(inspect(data)[-1], list)
     except NotAFrameError:
         return False
 
@@ -142,10 +143,35 @@ def test_a_notification():
     assert (call.msgid, call.method, bytes(call.params)) == (None, "touch_session", pack(["id"]))
 
 
-@pytest.mark.parametrize("message", [[1, 7, None, "pong"], [1], [1, 2**40, {"a": [1]}, 5, 6, 7], [1, None, b"x"]])
-def test_a_stray_response_is_ignored(message):
-    """Neovim answers what it does not know; nothing was asked, so nothing of it matters."""
+@pytest.mark.parametrize(
+    "message", [[1], [1, 2**40, {"a": [1]}, 5, 6, 7], [1, None, b"x"], [1, True, None, 1], [1, 1.0, None, 1]]
+)
+def test_a_response_that_can_be_to_nothing_is_ignored(message):
     assert decode(pack(message)) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (None, "pong"),
+        ([1, "No such call", {"code": "not_found"}], None),
+        (None, {"a": [1, {"b": None}], "": 2**63}),
+    ],
+)
+def test_a_response(error, result):
+    assert decode(pack([1, 7, error, result])) == Response(7, error, result)
+
+
+def test_a_response_may_have_text_as_bytes_and_keys_of_all_kinds():
+    """Nobody's code depends on what a gateway answers beside that it did what it was told."""
+    message = [1, 7, b"not_found", {b"sip": b"200 \xff", 5: 1, None: 2}]
+    assert decode(pack(message)) == Response(7, "not_found", {"sip": "200 \ufffd"})
+
+
+@pytest.mark.parametrize("value", [[[[[[[[[]]]]]]]], [None] * 257, {str(n): n for n in range(65)}])
+def test_a_response_obeys_the_limits_of_every_frame(value):
+    with pytest.raises(NotAFrameError):
+        decode(pack([1, 7, None, value]))
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
-from gateway_peer import Book
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sessiond import Session
 from sessiond.transport.codec import MAX_ARRAY
 from sessiond.transport.gateway_sync import calls_of, correction, gone, parts, still_there
+
+OVER = {"id": "s1", "state": "active", "external_id": "over", "epoch": "e1", "version": 1}
 
 
 def call(name, state="active"):
@@ -66,6 +67,5 @@ def test_what_happened_to_a_call_while_it_was_created_again_is_told(now, method,
     ids=["over", "up", "nameless", "another run's", "nobody's", "ended"],
 )
 def test_only_what_is_ours_and_surely_over_is_gone(changes, is_gone):
-    book = Book()
-    session = msgspec.structs.replace(book.sessions[book.add("over")], **changes)
+    session = Session(**dict.fromkeys(Session.__struct_fields__) | OVER | changes)
     assert gone([session], calls("up"), "e1") == ([session] if is_gone else [])

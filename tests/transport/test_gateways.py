@@ -189,6 +189,20 @@ def test_what_makes_no_sense_in_a_sync_is_refused(wire, name):
     assert wire.refusal("sync_sessions", name, {"sync": "x"})["field"] == "sync"
 
 
+def test_a_part_that_is_refused_spoils_the_sync(wire, connect, name):
+    """Even if the gateway does not look at the answer."""
+    old, new = connect(), connect()
+    old.call("register_gateway", name, {"epoch": "e1"})
+    session_id = old.call("create_session", {"type": "sip"})["id"]
+    old.close()
+    until_lost(wire, name)
+    new.call("register_gateway", name, {"epoch": "e2"})
+    token = new.call("sync_sessions", name, {"ids": [], "final": False})["sync"]
+    new.send(notification("sync_sessions", name, {"sync": token, "ids": [session_id, ""], "external_ids": [""]}))
+    assert new.refusal("sync_sessions", name, {"sync": token})["field"] == "sync"
+    assert wire.call("get_session", session_id)["state"] == "initializing"
+
+
 def test_a_younger_one_takes_over(serve_under, name):
     port = serve_under("take_over")
     with peer(port) as old, peer(port) as new, peer(port) as again:

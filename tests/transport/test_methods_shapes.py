@@ -16,6 +16,7 @@ from plain_msgpack import Refused, Unfinished, parse
 from shapes import FIELDS, GROUPS, METHODS, STATES
 
 from sessiond.actors.clock import TurnClock
+from sessiond.actors.results import Watched
 from sessiond.actors.shards import SHARD_MASK
 from sessiond.transport import methods
 from sessiond.transport.codec import NotAFrameError
@@ -31,6 +32,7 @@ class Yes:
     mailbox = SimpleNamespace(is_idle=True)
     sessions = (MappingProxyType({}),) * (SHARD_MASK + 1)
     context = SimpleNamespace(requester=None)
+    herald = SimpleNamespace(watch=lambda *_: Watched(1, 1, "i", False), unwatch=lambda *_: None)
 
     def find(self, target: object) -> Yes:
         return self
@@ -42,6 +44,11 @@ class Yes:
         return lambda *_: "done"
 
 
+def somebody() -> SimpleNamespace:
+    """A client that watches already."""
+    return SimpleNamespace(watcher=SimpleNamespace(watches=set()))
+
+
 def never(*_: object) -> None:
     raise AssertionError("nothing crashes or is pending here")
 
@@ -51,7 +58,7 @@ def outcome(frame: bytes) -> str:
     observed = Observed(methods.METHODS)
     this = Round(TurnClock(ManualClock()), lambda _: None)
     this.begin()
-    responder = Responder(Yes(), observed, this, never, never, object)
+    responder = Responder(Yes(), observed, this, never, never, somebody)
     try:
         responder.answer_all(iter([frame]))
     except NotAFrameError:
@@ -97,6 +104,17 @@ VALID: dict[str, list[list[Any]]] = {
     "list_sessions": [[], [None], [{}], [{"state": ["active", "held"], "caller": None, "fields": list(FIELDS)}]],
     "count_sessions": [[], [None], [{}], [{"by": None, "ended": True, "metadata": {"a": None}}]],
     "explain_limit": [["x"], ["", None], ["x", {}], ["x", {"value": True, "limit": 500, "cursor": None}]],
+    "watch": [[], [None], [{}], [{"from": 0, "instance": "", "snapshot": False, "ended": "any"}], [{"from": None}]],
+    "unwatch": [[0], [2**63 - 1]],
+    "terminate_session": [
+        ["x"],
+        ["x", None, {"timeout": 60, "wait": 0}],
+        ["x", {"reason": "x"}, {"timeout": 0.1}],
+    ],
+    "modify_session": [["x", {}], ["x", {"hold": True, "codec": None}, {"wait": 3600.0, "timeout": None}]],
+    "warn_session": [["x", "One minute left"], [{"external_id": "x"}, "x" * 4096, None]],
+    "request_sync": [["gw"], ["gw", {}]],
+    "end_sessions": [[], [None], [{"gateway": "gw", "dry_run": False, "most": 0, "limit": 256, "cursor": None}]],
     "register_gateway": [
         ["gw"],
         ["gw", None],
@@ -136,16 +154,16 @@ WORDS = st.sampled_from(
 KEYS = st.sampled_from(
     [
         *FIELDS, "setup_timeout", "idle_timeout", "max_duration", "request_id", "at", "if_version", "created_after",
-        "created_before", "ended", "order", "limit", "cursor", "fields", "by", "value", "capabilities", "lease", "name",
-        "sync",
-        "ids", "external_ids", "final", "no_such_key", "",
+        "created_before", "ended", "order", "limit", "cursor", "fields", "by", "timeout", "wait", "reason", "dry_run",
+        "most", "value", "capabilities", "lease", "name", "sync", "ids", "external_ids", "final", "no_such_key", "",
     ]
 )  # fmt: skip
 GOOD = {
     "type": "sip", "state": "held", "direction": "inbound", "at": 1e9, "answered_at": 1, "if_version": 1, "limit": 500,
     "order": "desc", "ended": "any", "by": "end_reason", "fields": ["id"], "ended_by": "callee", "sip_code": 486,
     "q850_cause": 0, "idle_timeout": 0, "max_duration": 1e9, "metadata": {"a": None}, "created_after": 0,
-    "external_id": "call", "gateway": "gw", "parent": "p", "group": "g", "suspect": False, "value": 1.5,
+    "dry_run": False, "most": 5, "timeout": 1.5, "wait": 0, "reason": "x", "value": 1.5,
+    "external_id": "call", "gateway": "gw", "parent": "p", "group": "g", "suspect": False,
     "epoch": "e", "capabilities": ["commands"], "lease": 30, "name": "gw", "sync": "s", "ids": ["x"],
     "external_ids": ["é" * 2049], "final": False, "cursor": "1",
 }  # fmt: skip

@@ -8,10 +8,14 @@ import pytest
 from clients import CLIENTS, PATIENCE, asynchronous, await_loss, line_of
 from hypothesis import given
 from hypothesis import strategies as st
+from proxies import Cut
 from scripted import Refusal, Scripted, scripted
+from tapped import other, policy, tapped
 
 from sessiond import AsyncClient, Client, Registration
-from sessiond.actors.errors import Conflict, NotFound, Overloaded, Unavailable
+from sessiond.actors.errors import Conflict, LimitExceeded, NotFound, Unavailable
+from sessiond.actors.settings import GatewaySettings
+from sessiond.config import Config
 from sessiond.transport import async_commands
 from sessiond.transport import client_requests as requests
 from sessiond.transport.registration import MAX_PAUSE, Standing
@@ -70,49 +74,61 @@ def test_each_connection_is_registered_first(connect):
     """Before what waits for it, and again after it was lost."""
     registration = Registration(name="gw-1", epoch="e1", capabilities=("x",), lease=9.0, metadata={"site": "b"})
     options = {"epoch": "e1", "capabilities": ["x"], "lease": 9.0, "metadata": {"site": "b"}}
-    with scripted(register_gateway=lambda *_: REGISTERED) as peer, connect(peer.port, gateway=registration) as client:
+    with tapped() as service, connect(service.port, gateway=registration) as client:
         assert client.ping() == "pong"
-        peer.cut()
+        service.cut()
         await_loss(client)
         assert client.ping() == "pong"
-        assert peer.heard == [[("register_gateway", ["gw-1", options]), ("ping", [])]] * 2
+        assert service.heard == [[("register_gateway", ["gw-1", options]), ("ping", [])]] * 2
+        [shown] = service.client.list_gateways().gateways
+        assert (shown.name, shown.epoch, shown.state) == ("gw-1", "e1", "live")
+        assert (shown.capabilities, shown.metadata) == (["x"], {"site": "b"})
 
 
 def test_what_is_not_given_is_left_to_the_service(connect):
-    with (
-        scripted(register_gateway=lambda *_: REGISTERED) as peer,
-        connect(peer.port, gateway=Registration(name="gw-1")) as client,
-    ):
+    with tapped() as service, connect(service.port, gateway=Registration(name="gw-1")) as client:
         client.ping()
-        assert peer.heard[0][0] == ("register_gateway", ["gw-1", {}])
+        assert service.heard[0][0] == ("register_gateway", ["gw-1", {}])
+        assert service.client.heartbeat_gateway("gw-1").lease == 30.0
 
 
-@pytest.mark.parametrize(("code", "kind"), [("conflict", Conflict), ("overloaded", Overloaded)])
-def test_a_refused_registration_is_raised_by_requests(connect, code, kind):
+@pytest.mark.parametrize(
+    ("settings", "of_another", "kind", "details"),
+    [
+        ({"policy": "refuse"}, "gw-1", Conflict, {"gateway": "gw-1", "epoch": "e0"}),
+        ({"max_gateways": 1}, "gw-2", LimitExceeded, {"limit": "max_gateways", "maximum": 1}),
+    ],
+    ids=["conflict", "limit_exceeded"],
+)
+def test_a_refused_registration_is_raised_by_requests(connect, settings, of_another, kind, details):
     """None of which is sent, nor is it asked for each of them whether that still holds."""
-    with scripted(register_gateway=refuse(code, epoch="e0")) as peer, connect(peer.port, gateway=GATEWAY) as client:
-        for _ in range(10):
-            with pytest.raises(kind, match="Refused") as caught:
-                client.ping()
-            assert caught.value.details == {"epoch": "e0", "registration": "refused"}
-        assert [[method for method, _ in each] for each in peer.heard] == [["register_gateway"]]
-        peer.methods["register_gateway"] = lambda *_: REGISTERED
-        line_of(client)._standing._retry_at = 0.0
-        assert client.ping() == "pong"
+    config = Config(gateways=GatewaySettings(**settings, grace=1.0))
+    with tapped(config) as service, connect(service.port, gateway=GATEWAY) as client:
+        with other(service.served, "e0", of_another):
+            for _ in range(10):
+                with pytest.raises(kind) as caught:
+                    client.ping()
+                assert caught.value.details.items() >= {**details, "registration": "refused"}.items()
+            assert service.methods == ["register_gateway"]
+        while of_another in {each.name for each in service.client.list_gateways().gateways if each.state == "live"}:
+            pass
+        if kind is Conflict:
+            line_of(client)._standing._retry_at = 0.0
+            assert client.ping() == "pong"
 
 
 def test_a_connection_that_is_lost_before_it_is_registered(connect):
     """Another one is made, as for any request."""
-    with scripted() as peer, connect(peer.port, gateway=GATEWAY) as client:
+    with tapped() as service, connect(service.port, gateway=GATEWAY) as client:
 
-        def cut_first(*_):
-            if len(peer.heard) == 1:
-                peer.cut()
-            return REGISTERED
+        def cut_first():
+            if len(service.heard) == 1:
+                raise Cut
 
-        peer.methods["register_gateway"] = cut_first
+        service.before["register_gateway"] = cut_first
         assert client.ping() == "pong"
-        assert len(peer.heard) == 2
+        assert [method for each in service.heard for method, _ in each][-2:] == ["register_gateway", "ping"]
+        assert len(service.heard) == 2
 
 
 def test_a_registration_that_is_not_answered(connect):
@@ -127,6 +143,19 @@ def test_a_registration_that_is_not_answered(connect):
 
 
 def test_a_gateway_that_was_replaced_stays_away(connect):
+    """It reads that when it wants to ask for something, and takes nothing back."""
+    with tapped(policy("take_over")) as service, connect(service.port, gateway=GATEWAY) as client:
+        client.ping()
+        with other(service.served, "e2") as younger:
+            await_loss(client)
+            for call in (client.server_info, client.ping, client.ping):
+                with pytest.raises(Conflict, match="place of this gateway"):
+                    call()
+            assert younger.ping() == "pong"
+        assert len(service.heard) == 1
+
+
+def test_a_gateway_hears_that_it_was_replaced_while_it_waits_for_an_answer(connect):
     """Also when the connection on which it was told so is still there."""
     with scripted(register_gateway=lambda *_: REGISTERED) as peer, connect(peer.port, gateway=GATEWAY) as client:
 
@@ -135,7 +164,7 @@ def test_a_gateway_that_was_replaced_stays_away(connect):
             return Scripted.SILENCE
 
         peer.methods["server_info"] = replace
-        for call in (client.server_info, client.ping, client.ping):
+        for call in (client.server_info, client.ping):
             with pytest.raises(Conflict, match="place of this gateway"):
                 call()
         assert len(peer.heard) == 1

@@ -7,7 +7,18 @@ from typing import Any, assert_type
 import pykka
 
 import sessiond
-from sessiond.actors.results import Count, Created, Ended, Explanation, Page, Updated
+from sessiond.actors.results import (
+    Commanded,
+    Count,
+    Created,
+    Ended,
+    Explanation,
+    Failure,
+    Page,
+    Terminated,
+    Updated,
+    Watched,
+)
 
 
 def the_registry() -> None:
@@ -27,9 +38,15 @@ def the_registry() -> None:
     assert_type(manager.update_session_metadata("id", {"a": 1, "b": None}).get(), Updated)
     assert_type(manager.touch_session("id").get().version, int)
     assert_type(manager.end_session("id", "busy", ended_by="callee", sip_code=486).get(), Ended)
+    assert_type(manager.terminate_session("id", "fraud", wait=0).get(), Terminated)
+    assert_type(manager.modify_session("id", {"hold": True}, timeout=2.5).get(), Commanded)
+    assert_type(manager.end_sessions(gateway="gw", dry_run=False, most=10).get().failed, list[Failure])
     assert_type(manager.list_sessions(type="sip", state=["active", "held"], limit=10).get(), Page)
     assert_type(manager.count_sessions(by="state").get(), Count)
     assert_type(manager.explain_limit("trunks", value="t-3", limit=10).get(), Explanation)
+    assert_type(manager.watch(registry, gateway="g").get(), Watched)
+    assert_type(manager.watch(sessiond.Mirror().apply, since=3, instance="i").get().gap, bool)
+    manager.unwatch(3).get()
     assert_type(manager.ping().get(), str)
     assert_type(manager.server_info().get(), dict[str, Any])
     assert_type(registry.stop(block=True), bool)
