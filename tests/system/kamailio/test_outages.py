@@ -114,7 +114,7 @@ def test_kamailio_is_killed_and_does_not_come_back(start_gateway, start_sidecar,
 
 def test_a_service_that_hangs_keeps_no_call_waiting(start_gateway, start_sidecar, place, service, client):
     gateway = start_gateway(CHILDREN=WORKERS)
-    start_sidecar(gateway, "--sync", "0.5")
+    start_sidecar(gateway)
     many = {"count": 100, "rate": 50, "ring": 50, "talk": 300, "more": BEAR_REPEATS}
     service.popen.send_signal(signal.SIGSTOP)
     try:
