@@ -181,12 +181,18 @@ class AsyncGateway:
         if self._is_replaced:
             raise Conflict("Another instance has taken the place of this gateway")
 
+    def sync_soon(self) -> None:
+        """Have the calls compared with the service's once more, for whoever may have let something get past it."""
+        self._must_sync = True
+        self._synced.clear()
+        self._wake.set()
+
     # What happens
 
     def _connected(self, registered: Registered) -> None:
         self._lease = registered.lease
         self._is_refused = False
-        self._sync_soon()
+        self.sync_soon()
 
     def _lost(self) -> None:
         self._wake.set()
@@ -201,13 +207,8 @@ class AsyncGateway:
         self._wake.set()
         self._synced.set()
 
-    def _sync_soon(self) -> None:
-        self._must_sync = True
-        self._synced.clear()
-        self._wake.set()
-
     async def _report_sessions(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        self._sync_soon()
+        self.sync_soon()
         return {}
 
     # What is done

@@ -8,20 +8,25 @@ The comments say what each of Kamailio's traps costs. README.md has the whole.
 
 from __future__ import annotations
 
+import json
+import logging
 import mmap
 import os
 import struct
 import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import calls
 import KSR
+import run
 
-from sessiond import Client, errors
+from sessiond import Client, Registration, Reporter
 
 GATEWAY = os.environ.get("GATEWAY", "kamailio")
 HOST, _, PORT = os.environ.get("SESSIOND", "127.0.0.1:7600").rpartition(":")
+RUNTIME = Path(os.environ.get("RUNTIME", "/run/kamailio"))
+"""The folder in which the sidecar looks for us."""
 PATIENCE = 0.2
 """Seconds that a worker waits for an answer at most: it handles no SIP meanwhile, and phones repeat what has not been
 answered within half a second."""
@@ -40,7 +45,8 @@ class Gateway:
 
     def __init__(self) -> None:
         # Connects when it is first used, and anew in each process: a connection made here would be shared by all.
-        self._client = Client(HOST, int(PORT), timeout=PATIENCE)
+        registration = Registration(name=GATEWAY, epoch=run.begin(RUNTIME))
+        self._reporter = Reporter(Client(HOST, int(PORT), timeout=PATIENCE, gateway=registration))
         self._rank = 0
         self._hanging_up: str | None = None
         # All processes see the same two numbers here: until when a process, the timer's or the one that carries out
@@ -69,6 +75,7 @@ class Gateway:
         elif method == "INVITE":
             self._begin_call()
         elif method == "OPTIONS":
+            self._reporter.flush()
             KSR.sl.send_reply(200, "OK")
         else:
             KSR.sl.send_reply(405, "Method Not Allowed")
@@ -89,7 +96,7 @@ class Gateway:
         if 200 <= pv("$rs") < 300:  # noqa: PLR2004
             state = calls.state_after_offer(pv("$T_req($rb)"), pv("$rb"))
             if state is None:
-                self._report(self._client.touch_session, self._address())
+                self._reporter.touch_session(_address())
             else:
                 self._change(state)
         return 1
@@ -123,7 +130,10 @@ class Gateway:
         When the first of its two BYEs is answered, Kamailio takes the dialog for ended, and if it has not sent the
         second one by then it never does. So the answer, which another process handles, waits for that.
         """
-        if pv("$rm") == "BYE":
+        method = pv("$rm")
+        if method == "INVITE" and KSR.tm.t_check_trans() < 0 and KSR.dialog.is_known_dlg() < 0:
+            self._answer_inherited(pv("$rs"))
+        if method == "BYE":
             while time.monotonic() < max(struct.unpack_from("dd", self._other_bye_by)):
                 time.sleep(0.001)
         return 1
@@ -140,15 +150,19 @@ class Gateway:
 
     def _begin_call(self) -> None:
         KSR.dialog.dlg_manage()
-        self._report(
-            self._client.create_session,
-            type="sip",
-            **self._address(),
-            caller=pv("$fU"),
-            callee=pv("$rU"),
-            metadata={"source": pv("$si")},
-            request_id=f"{pv('$ci')}/{pv('$cs')}",
-        )
+        call = {
+            "type": "sip",
+            **_address(),
+            "caller": pv("$fU"),
+            "callee": pv("$rU"),
+            "metadata": {"source": pv("$si")},
+            "request_id": f"{pv('$ci')}/{pv('$cs')}",
+            "at": time.time(),
+        }
+        _keep(call)
+        self._reporter.create_session(**call)
+        if self._reporter.queued:
+            _keep(call, waits=True)
         KSR.rr.record_route()
         KSR.tm.t_on_reply("ksr_onreply_call")
         KSR.tm.t_on_failure("ksr_failure_call")
@@ -170,6 +184,15 @@ class Gateway:
         elif KSR.tm.t_check_trans() > 0:
             KSR.tm.t_relay()
 
+    def _answer_inherited(self, status: int) -> None:
+        """The answer to an INVITE that was relayed before Kamailio was restarted, and goes its way by itself."""
+        if status >= 300:  # noqa: PLR2004
+            by = "caller" if status == 487 else "callee"  # noqa: PLR2004
+            cause = calls.q850_cause(pv("$hdr(Reason)"))
+            self._end(calls.end_reason(status), ended_by=by, sip_code=status, q850_cause=cause)
+        elif status >= 200:  # noqa: PLR2004
+            self._change("active")
+
     def _end_from_here(self) -> None:
         if self._rank == TIMER_PROCESS:
             self._end("dialog_timeout", ended_by="gateway")
@@ -179,20 +202,49 @@ class Gateway:
     # Reports
 
     def _change(self, state: str) -> None:
-        self._report(self._client.update_session_state, self._address(), state)
+        at = time.time()
+        if (kept := self._introduced()) is not None:
+            answer = {"answered_at": at} if state == "active" and "answered_at" not in kept["now"] else {}
+            _keep(**{**kept, "now": {**kept["now"], "state": state, **answer}})
+        self._reporter.update_session_state(_address(), state, at=at)
 
     def _end(self, reason: str, **options: Any) -> None:
-        self._report(self._client.end_session, self._address(), reason, **options)
+        if (kept := self._introduced()) is not None:
+            _keep(None)
+            if kept["waits"] and "answered_at" in kept["now"]:
+                options["answered_at"] = kept["now"]["answered_at"]
+        self._reporter.end_session(_address(), reason, **options)
 
-    def _address(self) -> dict[str, str]:
-        return {"gateway": GATEWAY, "external_id": pv("$ci")}
+    def _introduced(self) -> dict[str, Any] | None:
+        """What is kept of the call. If its beginning waits in a process for sessiond, this one tells of it, too.
 
-    def _report(self, method: Callable[..., object], *arguments: object, **options: object) -> None:
-        """Tell sessiond. Whatever comes of it, the call goes on."""
-        try:
-            method(*arguments, **options)
-        except errors.SessiondError as error:
-            KSR.warn(f"sessiond: {method.__name__} of {pv('$ci')}: {error}\n")
+        Else sessiond could hear of the end first. What it hears twice happens once, by the request_id.
+        """
+        text = pv("$dlg_var(session)")
+        kept: dict[str, Any] | None = json.loads(text) if text else None
+        if kept is not None and kept["waits"]:
+            self._reporter.create_session(**kept["call"])
+        return kept
+
+
+class _KamailioLog(logging.Handler):
+    """Writes into Kamailio's log what the client has to say, such as what sessiond refused."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        KSR.warn(f"sessiond: {self.format(record)}\n")
+
+
+def _address() -> dict[str, str]:
+    return {"gateway": GATEWAY, "external_id": pv("$ci")}
+
+
+def _keep(call: dict[str, Any] | None, now: dict[str, Any] | None = None, *, waits: bool = False) -> None:
+    """Keep what makes the session with its dialog, for all processes and the sidecar to read; None once it is over.
+
+    ``call`` created it, ``now`` is what has changed since, and ``waits`` whether sessiond may not have heard of it yet.
+    """
+    text = json.dumps({"call": call, "now": now or {}, "waits": waits}) if call else ""
+    KSR.pv.sets("$dlg_var(session)", text)
 
 
 def _is_repeat(method: str) -> bool:
@@ -212,4 +264,5 @@ def _is_repeat(method: str) -> bool:
 
 def mod_init() -> Gateway:
     """Kamailio has loaded this file; it takes what comes back for its script."""
+    logging.getLogger("sessiond").addHandler(_KamailioLog())
     return Gateway()

@@ -23,6 +23,7 @@ import sessiond
 
 __all__ = [
     "EXAMPLE",
+    "NAME",
     "Call",
     "Kamailio",
     "Sipp",
@@ -31,10 +32,13 @@ __all__ = [
     "free_port",
     "kamailio",
     "lacking",
+    "sidecar",
     "sipp",
 ]
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "kamailio"
+NAME = "gw-sip"
+"""What Kamailio is called."""
 PATIENCE = 30
 """Seconds after which a test that waits has failed. No test that passes waits for so long."""
 
@@ -112,6 +116,11 @@ class Kamailio:
         self.folder = folder
         """Its runtime folder, with its log and the FIFO for commands."""
 
+    @property
+    def epoch(self) -> str:
+        """Of the run that is under way."""
+        return (self.folder / "epoch").read_text()
+
     def complaints(self) -> list[str]:
         """What it has logged of errors, its script's among them."""
         lines = (self.folder / "log").read_text().splitlines()
@@ -162,7 +171,8 @@ def kamailio(folder: Path, service_port: int, *, port: int = 0, **definitions: o
     environ = os.environ | {
         "PYTHONPATH": os.pathsep.join(map(str, packages)),
         "SESSIOND": f"127.0.0.1:{service_port}",
-        "GATEWAY": "gw-sip",
+        "GATEWAY": NAME,
+        "RUNTIME": str(run),
     }
     with (
         (run / "log").open("ab") as log,
@@ -175,6 +185,18 @@ def kamailio(folder: Path, service_port: int, *, port: int = 0, **definitions: o
             yield started
         finally:
             started.kill()
+
+
+@contextlib.contextmanager
+def sidecar(folder: Path, service_port: int, *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """The example's sidecar for the Kamailio with this runtime folder, until the block ends."""
+    command = [sys.executable, str(EXAMPLE / "sidecar.py"), "--gateway", NAME, "--folder", str(folder)]
+    command += ["--sessiond", f"127.0.0.1:{service_port}", *options]
+    with (folder / "sidecar.log").open("ab") as log, subprocess.Popen(command, stderr=log, stdout=log) as popen:
+        try:
+            yield popen
+        finally:
+            popen.kill()
 
 
 # SIPp

@@ -7,7 +7,7 @@ import shutil
 from contextlib import ExitStack
 
 import pytest
-from sip import EXAMPLE, free_port, kamailio, lacking, sipp
+from sip import EXAMPLE, NAME, eventually, free_port, kamailio, lacking, sidecar, sipp
 
 from sessiond import Client
 
@@ -31,8 +31,9 @@ def stack():
 
 
 @pytest.fixture
-def service(serve):
-    return serve(*KEPT)
+def service(serve, request):
+    """A service, started with what a test gives as its parameter besides."""
+    return serve(*KEPT, *getattr(request, "param", ()))
 
 
 @pytest.fixture
@@ -47,6 +48,21 @@ def start_gateway(tmp_path, stack, service):
     yield start
     complaints = [line for gateway in started for line in gateway.complaints()]
     assert [line for line in complaints if not re.search(UNRESOLVED, line)] == []
+
+
+@pytest.fixture
+def start_sidecar(stack, service, client):
+    """Start the sidecar of a Kamailio, and wait until the service has it."""
+
+    def start(gateway, *options):
+        stack.enter_context(sidecar(gateway.folder, service.port, *options))
+        eventually(lambda: "commands" in live_capabilities(client), "the sidecar is there")
+
+    def live_capabilities(client):
+        listed = client.list_gateways(name=NAME).gateways
+        return [each for gateway in listed if gateway.state == "live" for each in gateway.capabilities]
+
+    return start
 
 
 @pytest.fixture

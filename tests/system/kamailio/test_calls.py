@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from sip import eventually, example
 
+from sessiond.actors.results import Author, HistoryEntry
+
 pytestmark = pytest.mark.needs("kamailio", "sipp")
 
 CONFIRMED = 4
@@ -63,9 +65,11 @@ def check_times(session, times):
 
 
 def test_400_calls_at_100_per_second_leave_400_exact_records(start_gateway, place, service, client):
-    callers, callees = place(start_gateway(), "hangs-up", "answers", count=400, rate=100, talk=500)
+    gateway = start_gateway()
+    callers, callees = place(gateway, "hangs-up", "answers", count=400, rate=100, talk=500)
     finish(callers, callees)
     sessions = sessions_by_call(client)
+    author = Author(kind="gateway", gateway="gw-sip", epoch=gateway.epoch)
     calls = callers.calls()
     assert len(calls) == 400
     assert sessions.keys() == {call.call_id for call in calls}
@@ -77,6 +81,12 @@ def test_400_calls_at_100_per_second_leave_400_exact_records(start_gateway, plac
         assert end_of(session) == ("normal", "caller", 200, 16)
         check_times(session, call.times)
         assert session.ended_at - session.answered_at >= 0.5 - SLACK
+        assert client.get_session_history(session.id).entries == [
+            HistoryEntry(session.created_at, author, "created", state="initializing"),
+            HistoryEntry(session.ringing_at, author, "state", state="ringing"),
+            HistoryEntry(session.answered_at, author, "state", state="active"),
+            HistoryEntry(session.ended_at, author, "ended", reason="normal"),
+        ]
     metrics = service.metrics()
     assert set(metrics["sessiond_sessions"].values()) == {0}
     answered = {labels: count for labels, count in metrics["sessiond_requests_total"].items() if count}

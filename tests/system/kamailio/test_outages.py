@@ -1,9 +1,12 @@
-"""Calls go on whatever happens to those who keep their records."""
+"""Calls go on whatever happens to those who keep their records, and the records are right in the end."""
 
 from __future__ import annotations
 
+import signal
+import time
+
 import pytest
-from sip import eventually
+from sip import eventually, example
 
 from sessiond import Client
 
@@ -13,31 +16,125 @@ KEPT = ("--sessions-retention", "600")
 WORKERS = 4
 BEAR_REPEATS = ("-default_behaviors", "all,-abortunexp")
 """A SIPp takes a message that it gets twice for a mistake. A worker that has waited for the service may be late."""
+SLACK = 0.2
+"""Seconds by which a SIPp may write down late that it has sent something."""
+REPEATED_AFTER = 0.5
+"""Seconds after which a phone sends a request again that was not answered."""
 
 
-def test_calls_go_on_while_the_service_is_gone(start_gateway, place, service, serve):
+def known(client, **filters):
+    """The sessions of the service by their calls; no call has two."""
+    sessions = list(client.sessions(**filters))
+    found = {session.external_id: session for session in sessions}
+    assert len(found) == len(sessions)
+    return found
+
+
+def count(client, **filters):
+    return client.count_sessions(**filters).count
+
+
+def answered_dialogs(gateway):
+    """The calls that are up in Kamailio."""
+    dialogs = example("rpc").Rpc(gateway.folder).call("dlg.list")
+    return {each["call-id"] for each in dialogs if each["state"] in {3, 4}}
+
+
+def test_calls_go_on_while_the_service_is_killed_and_started_again(start_gateway, start_sidecar, place, service, serve):
     gateway = start_gateway(CHILDREN=WORKERS)
-    callers, callees = place(gateway, "hangs-up", "answers", count=400, rate=70, more=BEAR_REPEATS)
-    eventually(lambda: len(callers.calls()) > 30, "calls come in")
+    start_sidecar(gateway, "--sync", "0.5")
+    many = {"count": 300, "rate": 60, "ring": 50, "talk": 2500, "more": BEAR_REPEATS}
+    callers, callees = place(gateway, "hangs-up", "answers", **many)
+    eventually(lambda: len(callers.calls()) > 50, "calls come in")
     service.popen.kill()
     service.popen.wait()
-    eventually(lambda: len(callers.calls()) > 100, "calls go on")
+    eventually(lambda: len(callers.calls()) > 130, "calls go on")
+    up = answered_dialogs(gateway)
     again = serve(*KEPT, port=service.port)
-    callers.finish()
-    callees.finish()
-
-    def every_worker_reports():
-        """Each looks for the service when it has something to tell, which is not for a test to choose."""
-        for sipp in place(gateway, "hangs-up", "answers", count=20, rate=200, ring=50, talk=50, more=BEAR_REPEATS):
-            sipp.finish()
-        return again.metrics()["sessiond_connections"][()] == WORKERS
-
-    eventually(every_worker_reports, "every worker has found the service")
-    callers, callees = place(gateway, "hangs-up", "answers", count=50, rate=50, more=BEAR_REPEATS)
-    callers.finish()
-    callees.finish()
     with Client(port=again.port) as client:
-        sessions = {session.external_id: session for session in client.sessions(ended="any")}
-    for call in callers.calls():
+        eventually(lambda: answered_dialogs(gateway) & up <= known(client, ended="any").keys(), "all calls are known")
+        agreed_at = time.time()
+        callers.finish()
+        callees.finish()
+        eventually(lambda: gateway.answers() and count(client) == 0, "no session is left over")
+        sessions = known(client, ended="any")
+    calls = {call.call_id: call for call in callers.calls()}
+    assert len(calls) == 300
+    assert sessions.keys() <= calls.keys()
+    for call_id, session in sessions.items():
+        ended = calls[call_id].times["S request BYE"]
+        assert ended - SLACK <= session.ended_at
+        # Of the end of a call of which the service had yet to hear again it learns no more than that.
+        assert session.end_reason in ({"normal", "failed"} if ended < agreed_at else {"normal"})
+    newest = sorted(calls.values(), key=lambda call: call.times["S request INVITE"])[200:]
+    for call in newest:
         session = sessions[call.call_id]
         assert (session.state, session.end_reason, session.ended_by) == ("ended", "normal", "caller")
+
+
+def test_kamailio_is_killed_and_started_again(start_gateway, start_sidecar, place, client):
+    gateway = start_gateway()
+    start_sidecar(gateway)
+    talking = place(gateway, "hangs-up", "answers", count=20, rate=200, ring=0, talk=4000, more=BEAR_REPEATS)
+    ringing = place(gateway, "hangs-up", "answers", count=20, rate=200, ring=4000, talk=500, more=BEAR_REPEATS)
+    eventually(lambda: count(client, state="active") == 20 == count(client, state="ringing"), "all calls are there")
+    before = gateway.epoch
+    gateway.kill()
+    eventually(lambda: count(client, suspect=True) == 40, "all of them are suspect")
+    assert count(client, state="active") == 20 == count(client, state="ringing")
+    again = start_gateway(port=gateway.port)
+    assert again.epoch != before
+    eventually(lambda: count(client, suspect=False) == 40, "all of them are claimed")
+    assert {session.epoch for session in client.sessions()} == {again.epoch}
+    for sipp in (*talking, *ringing):
+        sipp.finish()
+    sessions = known(client, ended="any")
+    for call in (*talking[0].calls(), *ringing[0].calls()):
+        session = sessions[call.call_id]
+        assert (session.state, session.end_reason, session.ended_by) == ("ended", "normal", "caller")
+        assert session.answered_at <= call.times["R 200 INVITE"]
+        assert call.times["S request BYE"] - SLACK <= session.ended_at <= call.times["R 200 BYE"]
+        entries = client.get_session_history(session.id).entries
+        claims = [entry.author.epoch for entry in entries if entry.change == "claimed"]
+        assert (entries[0].author.epoch, claims) == (before, [again.epoch])
+
+
+@pytest.mark.parametrize("service", [("--gateways-grace", "1")], indirect=True)
+def test_kamailio_is_killed_and_does_not_come_back(start_gateway, start_sidecar, place, client):
+    """Who is to carry on these calls? After the grace nobody does."""
+    gateway = start_gateway()
+    start_sidecar(gateway)
+    place(gateway, "waits", "answers", count=5)
+    eventually(lambda: count(client, state="active") == 5, "the calls are answered")
+    gateway.kill()
+    eventually(lambda: count(client) == 0, "the grace is over")
+    for session in client.sessions(ended="any"):
+        assert (session.end_reason, session.ended_by) == ("gateway_lost", "service")
+
+
+def test_a_service_that_hangs_keeps_no_call_waiting(start_gateway, start_sidecar, place, service, client):
+    gateway = start_gateway(CHILDREN=WORKERS)
+    start_sidecar(gateway)
+    many = {"count": 100, "rate": 50, "ring": 50, "talk": 300, "more": BEAR_REPEATS}
+    service.popen.send_signal(signal.SIGSTOP)
+    try:
+        callers, callees = place(gateway, "hangs-up", "answers", **many)
+        callers.finish()
+        callees.finish()
+    finally:
+        service.popen.send_signal(signal.SIGCONT)
+    calls = callers.calls()
+    for call in calls[50:]:
+        assert call.times["R 180 INVITE"] - call.times["S request INVITE"] < REPEATED_AFTER
+    eventually(
+        lambda: gateway.answers() and count(client, state="ended", ended="any") == 100,
+        "every worker has told what it had to",
+    )
+    assert count(client) == 0
+    sessions = known(client, state="ended", ended="any")
+    for call in calls:
+        session = sessions[call.call_id]
+        assert (session.end_reason, session.ended_by, session.sip_code) == ("normal", "caller", 200)
+        assert call.times["S request INVITE"] - SLACK <= session.created_at <= call.times["R 180 INVITE"]
+        assert session.answered_at <= call.times["R 200 INVITE"]
+        assert call.times["S request BYE"] - SLACK <= session.ended_at <= call.times["R 200 BYE"]
