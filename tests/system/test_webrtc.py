@@ -77,7 +77,7 @@ def ended(client, **filters):
 
 def timeline(history):
     """What became of a session, change after change."""
-    return [each.state or each.reason or each.command or ",".join(each.names) for each in history.entries]
+    return [each.state or each.command or each.reason or ",".join(each.names) for each in history.entries]
 
 
 def test_a_call_is_followed_from_its_offer_to_the_hang_up(serve, start_gateway, call, ask):

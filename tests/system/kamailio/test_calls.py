@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sip import eventually, example
+from sip import NAME, eventually, example
 
 from sessiond.actors.results import Author, HistoryEntry
 
@@ -202,6 +202,32 @@ def test_an_operator_hangs_up_on_both(start_gateway, place, client):
         session = sessions[call.call_id]
         assert end_of(session) == ("normal", "admin", None, None)
         assert session.ended_at <= call.times["R request BYE"]
+
+
+def test_an_administrator_ends_real_calls(start_gateway, start_sidecar, place, client):
+    """By sessiond, which knows the calls by no more than their records: both sides of every call are told."""
+    gateway = start_gateway()
+    start_sidecar(gateway)
+    callers, callees = place(gateway, "waits", "answers", count=10, rate=100)
+    rpc = example("rpc").Rpc(gateway.folder)
+
+    def confirmed():
+        return [dialog for dialog in rpc.call("dlg.briefing", "s") if dialog["state"] == CONFIRMED]
+
+    eventually(lambda: len(confirmed()) == 10, "all ACKs have come")
+    ids = [session.id for session in client.sessions(state="active")]
+    assert client.end_sessions(gateway=NAME).ids == ids
+    done = client.end_sessions(gateway=NAME, dry_run=False, most=10)
+    assert (done.matched, done.ended, done.failed) == (10, 10, [])
+    finish(callers, callees)
+    sessions = sessions_by_call(client)
+    for call in (*callers.calls(), *callees.calls()):
+        assert end_of(sessions[call.call_id]) == ("admin", "admin", None, None)
+        assert "R request BYE" in call.times
+    entries = client.get_session_history(ids[0]).entries
+    assert [(each.command, each.outcome) for each in entries if each.change == "command"] == [
+        ("terminate_session", "done")
+    ]
 
 
 def test_a_call_that_cannot_be_relayed_has_failed(start_gateway, client):
