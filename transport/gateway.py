@@ -119,6 +119,11 @@ class Gateway:
         assert self._loop is not None, "outside of its with block"
         asyncio.run_coroutine_threadsafe(self._gateway.synced(), self._loop).result(timeout)
 
+    def sync_soon(self) -> None:
+        """See ``AsyncGateway``."""
+        assert self._loop is not None, "outside of its with block"
+        self._loop.call_soon_threadsafe(self._gateway.sync_soon)
+
     def _run(self) -> None:
         try:
             asyncio.run(self._live())

@@ -436,6 +436,18 @@ async def test_it_reports_its_calls_when_the_service_asks_for_them():
 
 
 @asynchronous
+async def test_it_compares_its_calls_when_it_is_told_to():
+    """The service is told nothing of a call that begins, and hears of it all the same."""
+    with tapped() as service:
+        async with gateway(service, calls := Calls()) as gw:
+            await gw.synced()
+            calls["a"] = "active"
+            gw.sync_soon()
+            await gw.synced()
+            assert live(service.client) == {"a": "active"}
+
+
+@asynchronous
 async def test_a_pause_ends_early_if_something_happens():
     happened = asyncio.Event()
     asyncio.get_running_loop().call_soon(happened.set)

@@ -39,6 +39,20 @@ def test_a_gateway_of_threads():
         assert not any(each.is_alive() for each in threads)
 
 
+def test_a_gateway_of_threads_compares_its_calls_when_it_is_told_to():
+    compared = threading.Event()
+
+    def sessions():
+        compared.set()
+        return [call("a")]
+
+    with tapped() as service, Gateway("gw-1", port=service.port, timeout=PATIENCE, sessions=sessions) as gw:
+        gw.synced(PATIENCE)
+        compared.clear()
+        gw.sync_soon()
+        assert compared.wait(PATIENCE)
+
+
 def test_a_gateway_of_threads_carries_out_commands():
     """On other threads, and only on the connection that said so."""
     threads = set()
