@@ -48,9 +48,19 @@ def end_by_service(session: SessionActor, reason: str, author: int, *, is_known:
     ended_by = context.authors[author].kind
     final = decide.finished(session.record, reason, ended_by, EndOptions(), now, session._touched.wall)
     result = conclude(session, final, now, author)
-    if incarnation is not None and not is_known and reason in _TOLD and context.commander is not None:
+    if incarnation is not None and not is_known and context.commander is not None and _is_told(context, final):
         context.commander.hang_up(final, session.seq, incarnation)
     return result
+
+
+def _is_told(context: Context, final: Session) -> bool:
+    """Whether the gateway is to hang up, now that its session has ended.
+
+    Not if another session is left that says that the call is up: a call that was created twice times out once.
+    """
+    if final.end_reason == "admin" or final.external_id is None:
+        return final.end_reason in _TOLD
+    return final.end_reason in _TOLD and not context.directory.addressed(final.gateway, final.external_id)[0]
 
 
 def conclude(session: SessionActor, final: Session, now: Instant, author: int) -> Ended:

@@ -458,6 +458,15 @@ def test_the_gateway_is_told_of_a_call_that_timed_out(manager, gateway, link):
     ]
 
 
+def test_a_call_of_which_another_session_is_left_is_not_hung_up(manager, gateway, link):
+    """It was created twice, and only one of the sessions heard of the answer: that timed out, the call did not."""
+    gateway.create(external_id="c", state="active")
+    twin = gateway.create(external_id="c", state="ringing", setup_timeout=60)
+    manager.pass_time(61)
+    assert end_of(manager, twin) == ("ended", "setup_timeout", "service")
+    assert link.asked == []
+
+
 def test_the_gateway_is_told_of_a_call_whose_actor_was_stopped(manager, gateway, link):
     session_id = gateway.create()
     manager.ref(session_id).stop()
