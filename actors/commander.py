@@ -132,8 +132,7 @@ class CommanderActor(ServiceActor):
     def _wind(self) -> None:
         if not self._is_wound:
             self._is_wound = True
-            ref = self.actor_ref
-            self._context.dispatcher.call_later(TICK, lambda: ref.tell(Tick()) if ref.is_alive() else None)
+            self._tell_later(TICK, Tick())
 
     def _send_soon(self) -> None:
         if not self._is_sending and self.lanes:

@@ -5,15 +5,12 @@ from __future__ import annotations
 import functools
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
-
-from msgspec import UNSET
-from msgspec.structs import asdict
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from sessiond.actors.bulk import Allowance, Bulk
 from sessiond.actors.errors import InvalidRequest, LimitExceeded, NotFound, Overloaded, SessiondError, Unavailable
 from sessiond.actors.future import Pending
-from sessiond.actors.params import CountQuery, EndQuery, Filters, ListQuery
+from sessiond.actors.params import CountQuery, EndQuery, ListQuery
 from sessiond.actors.results import Count, EndedSessions, Page
 from sessiond.actors.service import ServiceActor
 
@@ -69,12 +66,11 @@ class EnderActor(ServiceActor):
             raise InvalidRequest("ended: only live sessions can be ended", field="ended")
         if len(self._under_way) >= MOST:
             raise Overloaded("As many calls of end_sessions are carried out as may be")
-        filters = {name: value for name in Filters.__struct_fields__ if (value := asdict(query)[name]) is not UNSET}
-        count = self._registry.number(CountQuery(**filters))
+        count = self._registry.number(CountQuery(**query.given))
         request = _Request(query, Pending())
         self._under_way.add(request.pending)
         request.pending.then(lambda *_: self._under_way.discard(request.pending))
-        self._go_on(request, count, functools.partial(self._counted, request, filters))
+        self._go_on(request, count, functools.partial(self._counted, request))
         return cast("EndedSessions", request.pending)
 
     def close(self) -> None:
@@ -102,8 +98,7 @@ class EnderActor(ServiceActor):
     def _wind(self) -> None:
         if self._bulks and not self._is_wound:
             self._is_wound = True
-            ref = self.actor_ref
-            self._context.dispatcher.call_later(TICK, lambda: ref.tell(Tick()) if ref.is_alive() else None)
+            self._tell_later(TICK, Tick())
 
     # The steps of a request
 
@@ -126,11 +121,11 @@ class EnderActor(ServiceActor):
         except BaseException as failure:  # noqa: BLE001  (the request's crash, not the ender's)
             request.pending.fail(self._crashed(failure))
 
-    def _counted(self, request: _Request, filters: dict[str, Any], found: Count) -> None:
+    def _counted(self, request: _Request, found: Count) -> None:
         query = request.query
         if query.most is not None and found.count > query.most:
             raise LimitExceeded("More sessions match", limit="most", maximum=query.most, current=found.count)
-        page = self._registry.page(ListQuery(**filters, limit=query.limit, cursor=query.cursor, fields=["id"]))
+        page = self._registry.page(ListQuery(**query.given, limit=query.limit, cursor=query.cursor, fields=["id"]))
         self._go_on(request, page, functools.partial(self._listed, request, found.count))
 
     def _listed(self, request: _Request, matched: int, page: Page) -> None:

@@ -97,13 +97,15 @@ class GatewayActor(ServiceActor):
             self._revive(incarnation, now)
         return Renewed(incarnation.lease)
 
-    def judge(self, incarnation: Incarnation, judgement: Judgement) -> list[Incarnation]:
-        """It has told of all that it has: what its predecessors, which are returned, had and it has not is over."""
+    def predecessors(self, incarnation: Incarnation) -> list[Incarnation]:
+        """Those in whose place it is, and whose calls it therefore knows all about."""
+        return predecessors(self._known, incarnation)
+
+    def judge(self, incarnation: Incarnation, judgement: Judgement) -> None:
+        """It has told of all that it has: what its predecessors had and it has not is over."""
         now = self._context.clock.read()
-        judged = predecessors(self._known, incarnation)
-        for each in judged:
+        for each in self.predecessors(incarnation):
             self._context.incarnations.judge(each, judgement, now)
-        return judged
 
     def spoke(self, incarnation: Incarnation) -> None:
         """Something was heard on a connection of one that is lost."""
@@ -293,10 +295,7 @@ class GatewayActor(ServiceActor):
         if due >= self._looks_at:
             return
         self._looks_at = due
-        ref = self.actor_ref
-        self._context.dispatcher.call_later(
-            max(0.0, due - now.monotonic), lambda: ref.tell(_Look(due)) if ref.is_alive() else None
-        )
+        self._tell_later(max(0.0, due - now.monotonic), _Look(due))
 
 
 def _next_look(incarnation: Incarnation, now: Instant) -> float:

@@ -130,17 +130,25 @@ class GatewayRegistry(ServiceActor):
         answer = Synced(sync.token, unknown, ended, [], None)
         if not part.final:
             return answer
-        holders = self._judge(sync, sync.incarnation)
-        missing = Missing(sync, self.context.directory, holders, answer, part.cursor)
-        self.context.syncs.complete(sync)
+        missing = Missing(sync, self.context.directory, self._holders(sync), answer, part.cursor)
+        if not sync.is_complete:
+            self._judge(sync)
+            self.context.syncs.complete(sync)
         return self._work(missing)
 
-    def _judge(self, sync: Sync, incarnation: Incarnation | None) -> set[Incarnation] | None:
-        """All has been named: whose sessions the others are, if that matters."""
+    def _holders(self, sync: Sync) -> set[Incarnation] | None:
+        """Whose sessions are missing that were not named; None if they are, whosesoever they are."""
+        incarnation = sync.incarnation
         if incarnation is None:
             return None
-        judgement = Judgement(sync.began, sync.named)
-        return {incarnation, *run(self._gateway(sync.gateway), lambda gateway: gateway.judge(incarnation, judgement))}
+        return {incarnation, *run(self._gateway(sync.gateway), lambda gateway: gateway.predecessors(incarnation))}
+
+    def _judge(self, sync: Sync) -> None:
+        """All has been named."""
+        incarnation = sync.incarnation
+        if incarnation is not None:
+            judgement = Judgement(sync.began, sync.named)
+            run(self._gateway(sync.gateway), lambda gateway: gateway.judge(incarnation, judgement))
 
     def _confirm(self, seq: int, incarnation: Incarnation) -> None:
         """Have a session be held by ``incarnation``; one that crashes over that gets a second chance."""

@@ -249,8 +249,7 @@ class HeraldActor(ServiceActor):
     def _wind(self) -> None:
         if not self._is_ticking:
             self._is_ticking = True
-            ref = self.actor_ref
-            self._context.dispatcher.call_later(TICK, lambda: ref.tell(_Tick()) if ref.is_alive() else None)
+            self._tell_later(TICK, _Tick())
 
 
 def _view(known: Known) -> Session:

@@ -90,8 +90,8 @@ def _readable(at: float, author: Author, code: int, detail: str) -> HistoryEntry
     if code == ENDED_FOR:
         return HistoryEntry(at, author, "ended", reason=detail)
     if code == COMMAND:
-        reason = parts[2] if len(parts) > 2 else None  # noqa: PLR2004
-        return HistoryEntry(at, author, "command", command=parts[0], outcome=parts[1], reason=reason)
+        command, outcome, *given = parts
+        return HistoryEntry(at, author, "command", command=command, outcome=outcome, reason=given[0] if given else None)
     return HistoryEntry(at, author, _KINDS[code], names=parts or None)
 
 

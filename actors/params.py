@@ -212,6 +212,11 @@ class Filters(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     """Exclusive."""
     ended: bool | Literal["any"] = False
 
+    @property
+    def given(self) -> dict[str, Any]:
+        """The filters that were given, by name."""
+        return {name: value for name in Filters.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
+
 
 class ListQuery(Filters, forbid_unknown_fields=True, frozen=True, kw_only=True):
     """What ``list_sessions`` takes."""

@@ -127,8 +127,7 @@ class ReaperActor(ServiceActor):
         return False
 
     def _wind(self, seconds: float) -> None:
-        ref = self.actor_ref
-        self._context.dispatcher.call_later(seconds, lambda: ref.tell(Tick()) if ref.is_alive() else None)
+        self._tell_later(seconds, Tick())
 
 
 def _end(session: SessionActor, operation: Callable[[SessionActor], None], message: type) -> None:

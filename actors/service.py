@@ -73,8 +73,10 @@ class ServiceActor(GuardedActor):
             self._context.escalate(self.name)
             return told
         self._context.tally.count_restart(self.name)
-        ref = self.actor_ref
-        self._context.dispatcher.call_later(
-            FIRST_BACKOFF * 2 ** (restart - 1), lambda: ref.tell(Resume()) if ref.is_alive() else None
-        )
+        self._tell_later(FIRST_BACKOFF * 2 ** (restart - 1), Resume())
         return told
+
+    def _tell_later(self, seconds: float, message: object) -> None:
+        """Tell this actor ``message`` in ``seconds``, if it is still there then."""
+        ref = self.actor_ref
+        self._context.dispatcher.call_later(seconds, lambda: ref.tell(message) if ref.is_alive() else None)

@@ -131,9 +131,8 @@ class Syncs:
 
     def complete(self, sync: Sync) -> None:
         """All parts have come."""
-        if not sync.is_complete:
-            sync.is_complete = True
-            self.outcomes[COMPLETE] += 1
+        sync.is_complete = True
+        self.outcomes[COMPLETE] += 1
 
     def fail(self, sync: Sync) -> None:
         """A part of it could not be taken in."""

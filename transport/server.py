@@ -126,8 +126,7 @@ class FrontEnd(ServiceActor):
 
     def resume(self) -> None:
         """See ``ServiceActor``: watch the listener."""
-        ref = self.actor_ref
-        self._context.dispatcher.call_later(WATCH, lambda: ref.tell(_Watch()) if ref.is_alive() else None)
+        self._tell_later(WATCH, _Watch())
 
     def on_receive(self, message: object) -> object:
         """See ``pykka.Actor``."""
