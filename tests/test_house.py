@@ -13,7 +13,7 @@ import pytest
 import sessiond._version
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("actors", "transport", "metrics")
+ROOMS = ("actors", "transport", "metrics", "stores", "records")
 SOURCES = sorted(path for top in ("src", *ROOMS) for path in (ROOT / top).rglob("*.py"))
 
 config = configparser.ConfigParser()

@@ -1,0 +1,1 @@
+"""How the records of calls that have ended get to billing: sinks, exports."""
