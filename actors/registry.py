@@ -119,10 +119,10 @@ class RegistryActor(GatewayRegistry, AdministratorActor):
         self._keeper = keeper.local()
         self._colleagues: tuple[EventRef[Any], ...] = (
             surveyor,
-            keeper,
             ReaperActor.start(self._context),
             herald,
             *self._start_colleagues(),
+            keeper,
         )
 
     def recover(self, recovered: Recovered) -> Iterator[int]:
