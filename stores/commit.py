@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sessiond.stores.database import many, transaction
+from sessiond.stores.database import chunks, transaction
 from sessiond.stores.log import AUTHOR, END, PUT, TOUCH, Entry, encode
 from sessiond.stores.rows import COLUMNS, row
 
@@ -47,14 +47,9 @@ def insert(
     connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, ...]], *, instead: bool = False
 ) -> None:
     """Insert ``rows`` into ``table``, which names the columns; ``instead`` of those that have their keys."""
-    waiting = list(rows)
-    place = 0
-    for count in many(len(waiting)):
-        chunk = waiting[place : place + count]
-        connection.execute(
-            _statement(table, len(chunk[0]), count, instead), tuple(itertools.chain.from_iterable(chunk))
-        )
-        place += count
+    for chunk in chunks(list(rows)):
+        statement = _statement(table, len(chunk[0]), len(chunk), instead)
+        connection.execute(statement, tuple(itertools.chain.from_iterable(chunk)))
 
 
 @functools.cache

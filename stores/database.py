@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from sessiond.actors.store import StoreError
 
-__all__ = ["MAX_ROWS", "connect", "connect_reader", "many", "rollback", "transaction", "translated"]
+__all__ = ["MAX_ROWS", "chunks", "connect", "connect_reader", "rollback", "transaction", "translated"]
+
+T = TypeVar("T")
 
 PATIENCE = 1.0
 """Seconds to wait for a foreign program (``sqlite3`` on a shell) that holds the database."""
@@ -108,17 +111,22 @@ def rollback(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
 
 
-def many(count: int) -> Iterator[int]:
-    """``count`` rows as numbers of rows for single statements.
+def chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """``rows`` in pieces for single statements.
 
-    Powers of two, so that few statements serve all numbers of rows and stay prepared.
+    Their lengths are powers of two, so that few statements serve all numbers of rows and stay prepared.
     """
-    while count >= MAX_ROWS:
-        yield MAX_ROWS
-        count -= MAX_ROWS
+    place = 0
+    for size in _sizes(len(rows)):
+        yield rows[place : place + size]
+        place += size
+
+
+def _sizes(count: int) -> Iterator[int]:
     size = MAX_ROWS
     while count:
-        size //= 2
         if count >= size:
             yield size
             count -= size
+        else:
+            size //= 2

@@ -27,9 +27,6 @@ class Unfolded:
         """Sessions that have ended and may have a row."""
         self.highest = highest
 
-    def __len__(self) -> int:
-        return len(self.images) + len(self.touches) + len(self.gone)
-
     def apply(self, entries: Iterable[Sequence[Any]]) -> None:
         """Go on by ``entries`` (see ``log``)."""
         images, touches, highest = self.images, self.touches, self.highest
@@ -45,3 +42,8 @@ class Unfolded:
                 touches.pop(seq, None)
                 if seq <= highest:
                     self.gone.add(seq)
+
+    def drop(self, seq: int) -> None:
+        """Leave out a session of which a later stretch tells."""
+        self.images.pop(seq, None)
+        self.touches.pop(seq, None)

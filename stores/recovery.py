@@ -7,6 +7,7 @@ import heapq
 import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 import msgspec
 
@@ -16,10 +17,13 @@ from sessiond.stores.fold import Unfolded
 from sessiond.stores.log import decode
 from sessiond.stores.rows import COLUMNS, ending
 
-__all__ = ["POSITION", "SqliteRecovered", "activity"]
+__all__ = ["POSITION", "Row", "SqliteRecovered", "activity"]
 
 POSITION = "store:position"
 """The name of the highest position that the log has had, as far as it is no longer in the log itself."""
+
+Row: TypeAlias = tuple[int, int, int]
+"""Of the log: position, entries, bytes."""
 
 BATCH = 512
 """Sessions that are read at once."""
@@ -71,8 +75,8 @@ class SqliteRecovered:
         with self._reading():
             self.last: int = self._one(_LAST)
             """The highest position that there has been."""
-            self.rows: list[tuple[int, int, int]] = []
-            """Of the log: position, entries, bytes."""
+            self.rows: list[Row] = []
+            """Of the log."""
             self.unfolded = Unfolded(self._one("SELECT coalesce(max(seq), 0) FROM sessions"))
             self._replay()
             self.values: Mapping[str, int] = dict(

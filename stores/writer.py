@@ -6,32 +6,29 @@ import contextlib
 import functools
 import itertools
 import logging
+import math
 import queue
 import sqlite3
 import threading
-import time
-from collections.abc import Callable, Sequence
 
 from sessiond.actors.store import Keeper, Post, StoreError
 from sessiond.stores.chores import Chores
 from sessiond.stores.commit import commit, insert
 from sessiond.stores.database import rollback, translated
+from sessiond.stores.figures import Figures
 from sessiond.stores.log import Entry
 from sessiond.stores.recovery import POSITION
 from sessiond.stores.settings import StoreSettings
+from sessiond.stores.tuning import Tuning
 
-__all__ = ["MOST", "Writer"]
+__all__ = ["Writer"]
 
 logger = logging.getLogger(__name__)
 
-MOST = 4096
-"""Entries of one commit at most."""
 LINGER = 0.5
 """Seconds in which somebody looks for what was handed over without haste."""
-PROBES = (0.1, 0.2, 0.5, 1.0)
-"""Seconds before the first look whether a store that failed works again, before the second, and so on."""
-
-Connect = Callable[[], sqlite3.Connection]
+PAUSE = 1.0
+"""Seconds without chores after one has failed."""
 
 
 class Writer:
@@ -42,25 +39,19 @@ class Writer:
     """
 
     def __init__(
-        self,
-        settings: StoreSettings,
-        connect: Connect,
-        chores: Chores,
-        position: int,
-        *,
-        probes: Sequence[float] = PROBES,
-        monotonic: Callable[[], float] = time.monotonic,
+        self, settings: StoreSettings, chores: Chores, figures: Figures, position: int, tuning: Tuning
     ) -> None:
         """Nothing runs before ``start``; ``position`` is the highest that there has been."""
-        self.figures = chores.figures
-        self._probes = probes
-        self._monotonic = monotonic
         self._path = settings.path
         self._is_relaxed = settings.durability == "relaxed"
         self._interval = settings.interval if self._is_relaxed else 0.0
-        self._connect = connect
+        self._tuning = tuning
+        self._monotonic = tuning.monotonic
+        self._figures = figures
         self._connection: sqlite3.Connection | None = None
         self._chores = chores
+        self._chores_from = -math.inf
+        """When chores may be done again, on the monotonic clock."""
         self._queue: list[Entry] = []
         self._position = position
         """Of the entry handed over last. The dispatcher's thread alone writes it."""
@@ -116,7 +107,7 @@ class Writer:
         if self._thread is not None:
             self._thread.join()
         try:
-            while self._queue and (self.figures.is_up or self._is_relaxed):
+            while self._queue and (self._figures.is_up or self._is_relaxed):
                 self._commit()
             with translated(self._path):
                 self._chores.finish(self._connected())
@@ -134,7 +125,7 @@ class Writer:
     def _tell_restored(self) -> None:
         if not self._is_relaxed:
             self._forget()
-        self.figures.is_up = self._is_open = True
+        self._figures.is_up = self._is_open = True
         assert self._keeper is not None
         self._keeper.restored()
         self.ring()
@@ -157,7 +148,7 @@ class Writer:
                 self._fail(StoreError(f"{self._path}: the writer crashed ({error!r}); the log says where"))
 
     def _turn(self) -> None:
-        if not self.figures.is_up:
+        if not self._figures.is_up:
             self._mend()
             return
         has_entries, wait = bool(self._queue), self._next - self._monotonic()
@@ -168,7 +159,7 @@ class Writer:
             self._wait(wait if has_entries else LINGER, wants_bell=not has_entries)
 
     def _commit(self) -> None:
-        group = self._queue[:MOST]
+        group = self._queue[: self._tuning.most]
         last = self._done + len(group)
         began = self._monotonic()
         with translated(self._path):
@@ -177,14 +168,28 @@ class Writer:
         self._done = last
         self._next = began + self._interval
         self._chores.committed(group, last, size)
-        self.figures.committed(self._monotonic() - began, len(group), size)
+        self._figures.committed(self._monotonic() - began, len(group), size)
         if self._post is not None and self._keeper is not None:
             self._post(functools.partial(self._keeper.settled, last))
 
     def _do_chores(self) -> bool:
-        """Some of what can wait; whether there is more."""
+        """Some of what can wait; whether there is more. Whatever fails in that, commits go on as long as they can."""
+        if self._monotonic() < self._chores_from:
+            return False
         with translated(self._path):
-            return self._chores.step(self._connected())
+            connection = self._connected()
+            self._chores.checkpoint(connection)
+        try:
+            with translated(self._path):
+                has_more = self._chores.tidy(connection)
+        except StoreError as error:
+            self._disconnect()
+            if self._chores_from == -math.inf:
+                logger.warning("The store's log cannot be folded now: %s", error)
+            self._chores_from = self._monotonic() + PAUSE
+            return False
+        self._chores_from = -math.inf
+        return has_more
 
     def _wait(self, seconds: float, *, wants_bell: bool = False) -> None:
         """Sleep until the bell rings. Only a thread that ``wants_bell`` is woken by entries."""
@@ -196,15 +201,15 @@ class Writer:
 
     def _fail(self, error: StoreError) -> None:
         self._disconnect()
-        self.figures.failures += 1
-        self.figures.is_up = self._is_open = False
+        self._figures.failures += 1
+        self._figures.is_up = self._is_open = False
         logger.error("The store keeps nothing now: %s", error)
         if self._post is not None:
             self._post(functools.partial(self._tell_failed, error))
 
     def _mend(self) -> None:
         """Wait until the database can be written again, and until the dispatcher's thread knows."""
-        for seconds in itertools.chain(self._probes, itertools.repeat(self._probes[-1])):
+        for seconds in itertools.chain(self._tuning.probes, itertools.repeat(self._tuning.probes[-1])):
             self._wait(seconds)
             if self._is_stopping:
                 return
@@ -235,7 +240,7 @@ class Writer:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            self._connection = self._connect()
+            self._connection = self._tuning.connect(self._path)
         return self._connection
 
     def _disconnect(self) -> None:
