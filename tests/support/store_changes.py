@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from sessiond.actors import history
-from sessiond.actors.image import Image, pack
+from sessiond.actors.image import pack
 from sessiond.actors.record import Session
 
 __all__ = ["Changes", "image"]
@@ -32,7 +32,7 @@ def record(seq: int, version: int, now: float) -> Session:
 def image(seq: int, version: int, now: float) -> bytes:
     """That of a live one."""
     made = record(seq, version, now)
-    return pack(Image(made, (1.0, 2.0, 3.0), now, (f"request-{seq}", b"digest"), False, TIMELINE))
+    return pack(made, (1.0, 2.0, 3.0), now, (f"request-{seq}", b"digest"), False, TIMELINE)
 
 
 class Changes:
