@@ -2,7 +2,7 @@
 
 A ``Line`` is one connection: requests in one order, of which some have been answered. A service that loses nothing and
 does nothing by halves comes back with what a beginning of that order makes of the calls, and with no less of it than
-has been answered.
+has been answered. (Only an answer that tells of nothing new may come while changes of other calls are not kept yet.)
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-__all__ = ["TOUCHES_KEPT", "Call", "Line", "Lost", "Op", "Seen", "after"]
+__all__ = ["TOUCHES_KEPT", "Call", "Line", "Lost", "Op", "Seen", "after", "is_same"]
 
 TOUCHES_KEPT = 2.0
 """Seconds after which a touch has to be kept."""
@@ -203,19 +203,29 @@ class Line:
     sent: list[Op] = field(default_factory=list)
     """Since then."""
     kept: int = 0
-    """So many of these have surely been carried out: the last of them was answered, or somebody saw what came of it."""
+    """So many of these have surely been carried out."""
     expected: dict[str, Call] = field(default_factory=dict)
     """The calls with everything that was sent."""
 
+    _decisive: list[int] = field(default_factory=list)
+    """For each of ``sent`` the number of the last one, itself maybe, that changed its call; -1 if none has."""
+    _changed: dict[str, int] = field(default_factory=dict)
+    """The last one that changed a call, by external id."""
+
     def send(self, op: Op) -> int:
         """Note that ``op`` goes out now; its number."""
+        number, before = len(self.sent), self.expected.get(op.name)
+        call = after(before, op)
+        if before is None or call.version > before.version:
+            self._changed[op.name] = number
         self.sent.append(op)
-        self.expected[op.name] = after(self.expected.get(op.name), op)
-        return len(self.sent) - 1
+        self.expected[op.name] = call
+        self._decisive.append(self._changed.get(op.name, -1))
+        return number
 
     def answer(self, number: int) -> None:
-        """That request has been answered, and so all before it have been carried out."""
-        self.kept = max(self.kept, number + 1)
+        """That request has been answered, so what it tells of its call is kept, and every change before that."""
+        self.kept = max(self.kept, self._decisive[number] + 1)
 
     def observe(self, name: str, version: int) -> None:
         """Somebody has seen that version of a call: nobody ever sees what may still be lost."""
@@ -262,8 +272,9 @@ class Line:
         done = number - self.kept
         self.calls = {name: replace(call, shown=seen[name].record) for name, call in calls.items()}
         self.expected = dict(self.calls)
-        self.sent.clear()
         self.kept = 0
+        for each in (self.sent, self._decisive, self._changed):
+            each.clear()
         return done
 
     def forget(self, name: str) -> None:
