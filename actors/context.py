@@ -16,6 +16,7 @@ from sessiond.actors.limits import Admission, Limit, indexes
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
 from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
+from sessiond.actors.store import Records
 from sessiond.actors.supervision import CrashLog, LogRate, RestartWindow
 from sessiond.actors.sync import Syncs
 from sessiond.actors.tally import Tally
@@ -83,6 +84,8 @@ class Context:
     """The incarnation whose request is being carried out, None for whoever has not registered as a gateway."""
     author: int = CLIENT
     """The requester's number in histories: kept beside it, for the quickest of looks."""
+    records: Records | None = None
+    """The records of calls that have ended; None if nothing keeps any."""
 
     def ask_as(self, requester: Incarnation | None) -> None:
         """Carry out the requests that follow as those of ``requester``."""
