@@ -14,7 +14,7 @@ from sessiond.actors.listing import PAGE_WEIGHT
 from sessiond.actors.params import Address
 from sessiond.actors.record_params import RecordFilters, RecordQuery
 from sessiond.actors.store import Store
-from sessiond.stores.record_rows import COLUMNS, NUMBER, Authors, record_of, weight_of
+from sessiond.stores.record_rows import Authors, all_of, record_of, weight_of
 from sessiond.stores.record_search import Walk
 
 __all__ = ["PAGE_STEPS", "StoredRecords"]
@@ -26,7 +26,6 @@ PAGE_STEPS = 20
 
 _OF_RECORDS = "records"
 """What cursors are good for: not for one run of the service, since records outlive it."""
-_BY_ID = f"SELECT {', '.join(COLUMNS)} FROM records WHERE id = ?"
 
 
 class StoredRecords:
@@ -66,10 +65,9 @@ class StoredRecords:
 
 
 def _by_id(connection: sqlite3.Connection, id: str) -> CallRecord:
-    row = connection.execute(_BY_ID, (id,)).fetchone()
-    if row is None:
-        raise NotFound("No record of such a session", id=id)
-    return record_of(row, Authors(connection))
+    for row in all_of(connection, "FROM records WHERE id = ?", (id,)):
+        return record_of(row, Authors(connection))
+    raise NotFound("No record of such a session", id=id)
 
 
 class _Search:
@@ -97,9 +95,9 @@ class _Listing:
         """Raises ``InvalidRequest`` for a cursor of another listing."""
         self._query = query
         self._seal = cursor.seal(query, _OF_RECORDS)
-        start = None if query.cursor is None else cursor.unpack(query.cursor, self._seal)
+        left = None if query.cursor is None else self._left(query.cursor)
         has_history = query.fields is None or not {"history", "history_dropped"}.isdisjoint(query.fields)
-        self._walk = Walk(query, descending=query.order == "desc", start=start, has_history=has_history)
+        self._walk = Walk(query, descending=query.order == "desc", left=left, has_history=has_history)
         self._records: list[CallRecord] = []
         self._weight = 0
         self._steps = PAGE_STEPS
@@ -110,19 +108,26 @@ class _Listing:
         A full page is done when the record that the next one begins with is found, or that there is none; any page
         when enough has been searched for it.
         """
+        if not self._walk.narrow(connection):
+            return None
         authors = Authors(connection)
         for row in self._walk.rows(connection):
             if len(self._records) >= self._query.limit or self._weight >= PAGE_WEIGHT:
-                return self._page(row[NUMBER])
+                return self._page(self._walk.left_from(row.number))
             self._records.append(record_of(row, authors))
             self._weight += weight_of(row)
         if self._walk.is_done:
             return self._page(None)
         self._steps -= 1
-        return None if self._steps else self._page(self._walk.next)
+        return None if self._steps else self._page(self._walk.left)
 
-    def _page(self, following: int | None) -> CallRecords:
-        onward = None if following is None else cursor.pack(following, self._seal)
+    def _left(self, text: str) -> tuple[int, int]:
+        half = len(text) // 2
+        low, high = (cursor.unpack(part, self._seal) for part in (text[:half], text[half:]))
+        return low, high
+
+    def _page(self, left: tuple[int, int] | None) -> CallRecords:
+        onward = None if left is None else "".join(cursor.pack(number, self._seal) for number in left)
         fields = self._query.fields
         if fields is None:
             return CallRecords(self._records, onward)

@@ -12,14 +12,16 @@ from record_store import awaited, record_store
 
 from sessiond.actors.call_record import CallRecord
 from sessiond.actors.record_params import RecordQuery
-from sessiond.stores import record_search, records
+from sessiond.stores import record_search, record_span, records
 from sessiond.stores.records import StoredRecords
 
 # Few values, so that they meet; what a metadata value equals is the wire's business: True is not 1, 1 is 1.0.
 types = st.sampled_from(["sip", "web\0rtc"])
 names = st.sampled_from([None, "a", "b", "", "a\0", "é"])
 directions = st.sampled_from([None, "inbound", "outbound"])
-scalars = st.sampled_from([True, False, 1, 1.0, 0, -0.0, "1", "true", 'a":1', "\0", 2**63 - 1, 1e300, 0.1])
+scalars = st.sampled_from(
+    [True, False, 1, 1.0, 0, -0.0, 5e-324, -1.7e308, 9007199254740993, "1", "true", 'a":1', "\0", 2**63 - 1, 1e300, 0.1]
+)
 keys = st.sampled_from(["k", 'q"', "é\0", ""])
 times = st.integers(0, 6).map(float)
 reasons = st.sampled_from(["normal", "busy", "own reason"])
@@ -81,16 +83,18 @@ def walked(book: StoredRecords, query: RecordQuery, limits: list[int]) -> list[C
 @settings(max_examples=300)
 @given(
     st.lists(kept, max_size=15), st.lists(filters, min_size=1, max_size=4), st.lists(st.integers(1, 5), min_size=1),
-    st.integers(1, 4), st.integers(1, 3), st.integers(0, 4),
+    st.integers(1, 4), st.integers(1, 3), st.integers(1, 4), st.integers(1, 3), st.integers(1, 3),
 )  # fmt: skip
 def test_the_pages_hold_what_matches_once_each_and_in_order(
-    tmp_path_factory, rows, queries, limits, step_rows, page_steps, few_ends
+    tmp_path_factory, rows, queries, limits, step_rows, page_steps, step_ends, span_steps, batch
 ):
     path = tmp_path_factory.mktemp("records") / "store.db"
     with (
         record_store(path) as store,
         patch.object(record_search, "STEP_ROWS", step_rows),
-        patch.object(record_search, "FEW_ENDS", few_ends),
+        patch.object(record_span, "STEP_ENDS", step_ends),
+        patch.object(record_span, "SPAN_STEPS", span_steps),
+        patch.object(record_search, "BATCH", batch),
         patch.object(records, "PAGE_STEPS", page_steps),
     ):
         number = 0
