@@ -63,7 +63,7 @@ class Poster:
         self._until = self._now() + self._timeout
         try:
             answer = self._exchange([("Host", self._netloc), *headers, ("Content-Length", str(len(body)))], body)
-        except (OSError, h11.ProtocolError) as error:
+        except (OSError, UnicodeError, h11.ProtocolError) as error:
             self.close()
             if self._is_interrupted:
                 raise Interrupted from None
@@ -90,12 +90,10 @@ class Poster:
         connected = self._socket or self._connect()
         if self._is_interrupted:
             raise InterruptedError
-        for event in (
-            h11.Request(method="POST", target=self._target, headers=headers),
-            h11.Data(body),
-            h11.EndOfMessage(),
-        ):
-            self._send(connected, self._protocol.send(event) or b"")
+        request = h11.Request(method="POST", target=self._target, headers=headers)
+        pieces = [self._protocol.send(event) or b"" for event in (request, h11.Data(body), h11.EndOfMessage())]
+        with contextlib.suppress(ConnectionError):  # a server that stops to read may have said why
+            self._send(connected, b"".join(pieces))
         return self._receive(connected)
 
     def _connect(self) -> socket.socket:

@@ -1,7 +1,7 @@
 """The records of calls, read from the store's database on a thread of its own and turned into JSON.
 
-Each step of an SQLite statement gives up Python's global lock and takes it again. Beside a busy event loop that takes up
-to a switch interval, so a batch is read in one step: SQLite itself makes one JSON text of all its rows.
+Each step of an SQLite statement gives up Python's global lock and takes it again, which takes up to a switch interval
+beside a busy event loop. So a batch is read in one step: SQLite itself makes one JSON text of all its rows.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Retention:
         post: Post,
         clock: Clock,
     ) -> None:
-        """Delete records ``keep`` seconds after the ends of their calls, if their numbers are ``up_to`` some; 0 is never."""
+        """Delete records ``keep`` seconds (0 is never) after the ends of their calls, with numbers ``up_to`` some."""
         self._keep = keep
         self._store = store
         self._up_to = up_to

@@ -75,8 +75,9 @@ class WebhookSink(
     url: Annotated[
         str,
         Meta(
-            pattern=r"\Ahttps?://[^\s/?#@]+([/?][\x21-\x22\x24-\x7e]*)?\Z",
-            description="Where to POST them. The certificate of an https server is verified; redirects are not followed.",
+            pattern=r"\Ahttps?://[A-Za-z0-9._~:\[\]-]+([/?][\x21-\x22\x24-\x7e]*)?\Z",
+            description="Where to POST them. The certificate of an https server is verified, redirects are not "
+            "followed.",
             extra={"expected": "http://HOST[:PORT]/PATH or https://..., without user and password"},
         ),
     ]
