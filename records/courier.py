@@ -192,6 +192,7 @@ class Courier:
         if self.last_error is None:
             logger.warning("The sink %s takes nothing, and is tried again and again: %s", self.name, failure)
         self.last_error = str(failure)
+        self._is_more = True  # by the time of the next attempt
         self._backoff.fail(now.monotonic, failure.pause)
 
     def _recover(self) -> None:

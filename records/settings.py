@@ -22,8 +22,8 @@ Name: TypeAlias = Annotated[
         extra={"expected": "up to 63 of a-z, 0-9, _ and -, the first a letter or a digit"},
     ),
 ]
-FilePath: TypeAlias = Annotated[str, Meta(pattern=r"\A/[^\x00]*[^/\x00]\Z")]
-PATH = {"expected": "the absolute path of a file"}
+FilePath: TypeAlias = Annotated[str, Meta(pattern=r"\A([^\x00]*/)?[^/\x00]+\Z")]
+PATH = {"expected": "the path of a file"}
 Bytes: TypeAlias = Annotated[int, Meta(ge=0, le=1 << 40)]
 
 
