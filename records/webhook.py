@@ -44,28 +44,11 @@ class Webhook:
 
     def prepare(self) -> None:
         """See ``Sink``."""
-        settings = self._settings
-        json_lines.prepare(Path(settings.dead_letters))
-        if settings.secret is not None:
-            self._secret = self._dereferenced(settings.secret).encode()
-        own = {
-            "Content-Type": "application/json",
-            "User-Agent": f"sessiond/{__version__}",
-            "X-Sessiond-Sink": settings.name,
-        }
-        given = {name: self._dereferenced(value) for name, value in settings.headers.items()}
-        taken = {name.lower() for name in (*own, SIGNATURE, "Host", "Content-Length", "Transfer-Encoding")}
-        if wrong := [name for name in given if name.lower() in taken]:
-            raise SinkError(f"the header {wrong[0]} is the service's own")
-        self._headers = [*own.items(), *given.items()]
-        try:
-            url = urlsplit(settings.url)
-            tls = ssl.create_default_context(cafile=settings.ca_file) if url.scheme == "https" else None
-            self._poster = Poster(url, tls, settings.timeout, lambda: self._clock.read().monotonic)
-        except ValueError as error:
-            raise SinkError(f"{settings.url}: {error}") from None
-        except OSError as error:
-            raise SinkError(f"{settings.ca_file}: {error.strerror}") from None
+        json_lines.prepare(Path(self._settings.dead_letters))
+        if self._settings.secret is not None:
+            self._secret = self._dereferenced(self._settings.secret).encode()
+        self._headers = self._all_headers()
+        self._poster = self._made_poster()
 
     def deliver(self, records: Sequence[bytes]) -> None:
         """See ``Sink``."""
@@ -83,6 +66,32 @@ class Webhook:
     def close(self) -> None:
         """See ``Sink``."""
         self._poster.close()
+
+    def _all_headers(self) -> list[tuple[str, str]]:
+        """Those of the service, and those of the configuration."""
+        sink = self._settings.name
+        own = {"Content-Type": "application/json", "User-Agent": f"sessiond/{__version__}", "X-Sessiond-Sink": sink}
+        taken = {name.lower() for name in (*own, SIGNATURE, "Host", "Content-Length", "Transfer-Encoding")}
+        given = {name: self._dereferenced(value) for name, value in self._settings.headers.items()}
+        for name, value in given.items():
+            if name.lower() in taken:
+                raise SinkError(f"the header {name} is the service's own")
+            if not (value.isascii() and value.isprintable()):
+                raise SinkError(f"the header {name} must be printable ASCII")
+        return [*own.items(), *given.items()]
+
+    def _made_poster(self) -> Poster:
+        settings = self._settings
+        try:
+            url = urlsplit(settings.url)
+            if not url.hostname or url.port == 0:
+                raise SinkError(f"{settings.url} names no server")
+            tls = ssl.create_default_context(cafile=settings.ca_file) if url.scheme == "https" else None
+        except OSError as error:  # ssl's errors too
+            raise SinkError(f"{settings.ca_file}: {error.strerror}") from None
+        except ValueError as error:
+            raise SinkError(f"{settings.url}: {error}") from None
+        return Poster(url, tls, settings.timeout, lambda: self._clock.read().monotonic)
 
     def _dereferenced(self, value: str) -> str:
         """``value``, or what is found where it points to; never told to anybody."""

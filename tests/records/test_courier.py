@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from kept_records import WALL
@@ -18,7 +17,7 @@ from sessiond.records.sink import Failed, Refused
 class Delivering:
     """A courier, with all that is around it in lists."""
 
-    def __init__(self, records=(), batch=4, script=lambda numbers: None, give_up_after=0.0, position=0):
+    def __init__(self, records=(), batch=4, script=lambda _: None, give_up_after=0.0, position=0):
         self.clock = ManualClock()
         self.records = ListedRecords(records)
         self.sink = ScriptedSink(batch, script)
@@ -95,7 +94,7 @@ def test_a_failed_batch_is_tried_again_later_and_later_and_looked_at_meanwhile()
             delivering.clock.advance(LOOK)
         delivering.steps()
     assert delivering.sink.tried == [[1]] * 4
-    delivering.sink.script = lambda numbers: None
+    delivering.sink.script = lambda _: None
     delivering.clock.advance(8)
     delivering.steps()
     assert delivering.sink.had == [1]
@@ -156,7 +155,7 @@ def test_after_long_enough_what_has_waited_so_long_is_given_up_and_the_rest_trie
     assert [number for number, *_ in delivering.letters.buried] == list(range(1, 11))
     assert delivering.letters.buried[0][1:] == ("given up: away", WALL + 3659)
     assert delivering.courier.position == 10
-    delivering.sink.script = lambda numbers: None
+    delivering.sink.script = lambda _: None
     delivering.clock.advance(60)
     delivering.steps()
     assert delivering.sink.had == [11]
@@ -190,7 +189,7 @@ def test_what_waits_and_since_when_is_known_while_the_sink_is_away():
     delivering.clock.advance(1)
     delivering.steps()
     assert (courier.behind, courier.oldest) == (3, WALL - 5)
-    delivering.sink.script = lambda numbers: None
+    delivering.sink.script = lambda _: None
     delivering.clock.advance(60)
     delivering.steps()
     assert (courier.behind, courier.oldest) == (0, None)
@@ -202,7 +201,7 @@ def test_the_log_tells_once_that_a_sink_is_away_and_once_that_it_is_back(caplog)
     for _ in range(5):
         delivering.steps()
         delivering.clock.advance(60)
-    delivering.sink.script = lambda numbers: None
+    delivering.sink.script = lambda _: None
     delivering.steps()
     assert [each.getMessage() for each in caplog.records] == [
         "The sink billing takes nothing, and is tried again and again: away",

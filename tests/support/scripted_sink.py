@@ -1,4 +1,4 @@
-"""A sink that does what a test says, and records that wait in a list: what a courier needs, without files or threads."""
+"""A sink that does what a test says, and records that wait in a list: all that a courier needs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ScriptedSink:
 
     patience = 1.0
 
-    def __init__(self, batch: int, script: Callable[[list[int]], None] = lambda numbers: None) -> None:
+    def __init__(self, batch: int, script: Callable[[list[int]], None] = lambda _: None) -> None:
         self.batch = batch
         self.script = script
         self.tried: list[list[int]] = []
