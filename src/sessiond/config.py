@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from sessiond.actors.limits import Limit
 from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
+from sessiond.stores.settings import StoreSettings
 from sessiond.transport.settings import Limits
 
 __all__ = ["Address", "Config"]
@@ -40,6 +41,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     watch: WatchSettings = WatchSettings()
     limits: Limits = Limits()
     commands: Commanding = Commanding()
+    store: StoreSettings = StoreSettings()
     limit: tuple[Limit, ...] = ()
     """Limits on sessions. No options: each is a table ``[[limit]]`` of the file, see ``limit_tables``."""
 

@@ -87,7 +87,7 @@ def _form(kind: inspect.Type) -> tuple[str, str]:
         case inspect.VarTupleType():
             return "NAME,...", "a list of names"
         case _:
-            return "HOST:PORT", "HOST:PORT"
+            return ("HOST:PORT", "HOST:PORT") if getattr(kind, "pattern", None) else ("PATH", "a path")
 
 
 def _range(kind: inspect.FloatType | inspect.IntType) -> str:
