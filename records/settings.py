@@ -78,7 +78,7 @@ class WebhookSink(
             pattern=r"\Ahttps?://[A-Za-z0-9._~:\[\]-]+([/?][\x21-\x22\x24-\x7e]*)?\Z",
             description="Where to POST them. The certificate of an https server is verified, redirects are not "
             "followed.",
-            extra={"expected": "http://HOST[:PORT]/PATH or https://..., without user and password"},
+            extra={"expected": "http://HOST[:PORT]/PATH or https://..., without user and password", "private": True},
         ),
     ]
     dead_letters: Annotated[
@@ -105,7 +105,7 @@ class WebhookSink(
         Annotated[str, Meta(pattern=rf"\A{REFERENCE}\Z")] | None,
         Meta(
             description="Where the secret is by which requests are signed; without one they are not.",
-            extra={"expected": "env:VARIABLE or file:PATH"},
+            extra={"expected": "env:VARIABLE or file:PATH", "private": True},
         ),
     ] = None
     headers: Annotated[
@@ -115,7 +115,7 @@ class WebhookSink(
         ],
         Meta(
             description="More headers of each request. A value env:VARIABLE or file:PATH is read from there.",
-            extra={"expected": "names with values of printable ASCII"},
+            extra={"expected": "names with values of printable ASCII", "private": True},
         ),
     ] = {}
     ca_file: Annotated[
