@@ -74,7 +74,7 @@ def options(kind: type[msgspec.Struct], section: str | None = None) -> Iterator[
             extra = info.extra or {}
             form = ("", extra["expected"]) if extra else _form(info.type)
             default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-            yield Option(section, field.name, field.type, default, description, *form, extra.get("private", False))
+            yield Option(section, field.name, field.type, default, description, *form, is_private="private" in extra)
 
 
 def _form(kind: inspect.Type) -> tuple[str, str]:
