@@ -34,9 +34,11 @@ class Pending(Generic[T]):
     that: the runtime attaches the asker's future to it.
     """
 
-    __slots__ = ("_error", "_followers", "_is_done", "_value", "is_abandoned")
+    __slots__ = ("_error", "_followers", "_is_done", "_value", "is_abandoned", "is_settling")
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_settling: bool = False) -> None:
+        """Begin to wait; ``is_settling`` says that it is done, and waits for nothing but its being kept."""
+        self.is_settling = is_settling
         self.is_abandoned = False
         """Set by whoever asked, once the answer is of no use any more; whoever works on it may then stop."""
         self._is_done = False

@@ -40,6 +40,7 @@ class BoundResponder:
         """See ``Responder``, as for all that follow."""
         self.pending: set[Pending[Any]] = responder.pending
         self.patient: set[Pending[Any]] = responder.patient
+        self.settling: set[Pending[Any]] = responder.settling
 
     def answer_all(self, requests: Iterator[Call | bytes]) -> bool:
         """See ``Responder``."""
