@@ -7,7 +7,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Protocol
 
 from sessiond.actors.clock import Clock, SystemClock
@@ -54,7 +53,7 @@ class Delivery:
         self,
         settings: RecordSettings,
         sinks: Iterable[SinkSettings],
-        path: Path,
+        path: str,
         store: Keeping,
         post: Post,
         call_later: Callable[[float, Callable[[], None]], None],

@@ -7,7 +7,6 @@ beside a busy event loop. So a batch is read in one step: SQLite itself makes on
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
@@ -17,6 +16,7 @@ from sessiond.actors.history import read
 from sessiond.actors.record import Metadata
 from sessiond.actors.results import Author
 from sessiond.records.sink import Failed
+from sessiond.stores.database import connect_reader
 
 __all__ = ["Kept", "Reader"]
 
@@ -62,7 +62,7 @@ class Kept(NamedTuple):
 class Reader:
     """Reads the records of a store that is at work."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         """Read the database at ``path``, which is opened when it is first needed."""
         self._path = path
         self._connection: sqlite3.Connection | None = None
@@ -95,8 +95,7 @@ class Reader:
     def _asked(self, query: str, *values: int) -> list[tuple[Any, ...]]:
         try:
             if self._connection is None:
-                uri = f"{self._path.absolute().as_uri()}?mode=ro"
-                self._connection = sqlite3.connect(uri, uri=True, isolation_level=None)
+                self._connection = connect_reader(self._path)
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
             raise Failed(f"the store cannot be read: {error}") from None

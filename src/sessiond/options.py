@@ -72,9 +72,9 @@ def options(kind: type[msgspec.Struct], section: str | None = None) -> Iterator[
             assert isinstance(info, inspect.Metadata), f"{field.name} has no description"
             description = (info.extra_json_schema or {})["description"]
             extra = info.extra or {}
-            form = ("", extra["expected"]) if extra else _form(info.type)
+            metavar, expected = ("", extra["expected"]) if extra else _form(info.type)
             default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-            yield Option(section, field.name, field.type, default, description, *form, is_private="private" in extra)
+            yield Option(section, field.name, field.type, default, description, metavar, expected, "private" in extra)
 
 
 def _form(kind: inspect.Type) -> tuple[str, str]:

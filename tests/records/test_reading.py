@@ -144,7 +144,7 @@ def test_a_history_that_lost_its_middle_says_so(kept, reader):
 
 
 def test_a_store_that_cannot_be_read_is_a_failure_that_may_pass(tmp_path):
-    reader = Reader(tmp_path / "store.db")
+    reader = Reader(str(tmp_path / "store.db"))
     with pytest.raises(Failed, match="the store cannot be read"):
         reader.after(0, 1)
     kept = KeptRecords(tmp_path / "store.db")

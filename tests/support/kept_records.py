@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from sessiond.actors import history
+from sessiond.stores.database import connect
+from sessiond.stores.schema import migrate
 
 __all__ = ["KeptRecords"]
-
-SCHEMA = """
-CREATE TABLE records (
-    number INTEGER PRIMARY KEY, seq INTEGER NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL, gateway TEXT, epoch TEXT,
-    external_id TEXT, caller TEXT, callee TEXT, direction TEXT, parent TEXT, "group" TEXT, metadata TEXT NOT NULL,
-    created_at REAL NOT NULL, updated_at REAL NOT NULL, ringing_at REAL, answered_at REAL, ended_at REAL NOT NULL,
-    last_activity_at REAL NOT NULL, end_reason TEXT NOT NULL, ended_by TEXT NOT NULL, sip_code INTEGER,
-    q850_cause INTEGER, version INTEGER NOT NULL, timeline BLOB NOT NULL, request_id TEXT, digest BLOB
-);
-CREATE UNIQUE INDEX records_id ON records (id);
-CREATE TABLE authors (number INTEGER PRIMARY KEY, gateway TEXT NOT NULL, epoch TEXT);
-"""
 
 WALL = 1_700_000_000.0
 """When calls end unless a test says otherwise: what ``ManualClock`` shows at first."""
@@ -37,10 +26,9 @@ class KeptRecords:
     """Keeps records as a store does, in a file of its own."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.executescript(SCHEMA)
+        self.path = str(path)
+        self._connection = connect(self.path)
+        migrate(self._connection, self.path)
         self._connection.execute("INSERT INTO authors VALUES (4, 'gw-1', 'boot-7')")
         self._last = 0
 
