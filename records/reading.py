@@ -6,7 +6,9 @@ beside a busy event loop. So a batch is read in one step: SQLite itself makes on
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import struct
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
@@ -14,11 +16,13 @@ import msgspec
 from sessiond.actors.call_record import CallRecord
 from sessiond.actors.history import read
 from sessiond.actors.record import Metadata
-from sessiond.actors.results import Author
+from sessiond.actors.results import Author, HistoryEntry
 from sessiond.records.sink import Failed
 from sessiond.stores.database import connect_reader
 
 __all__ = ["Kept", "Reader"]
+
+logger = logging.getLogger(__name__)
 
 TICKS = 1 << 22
 """Of a second. SQLite's JSON has 15 digits of a float, a time since the epoch needs 17; a time since 2004 has no finer
@@ -104,7 +108,7 @@ class Reader:
         (number, id, type, gateway, epoch, external_id, caller, callee, direction, parent, group,
          metadata, created, updated, ringing, answered, ended,
          end_reason, ended_by, sip_code, q850_cause, version, timeline) = row  # fmt: skip
-        history, dropped = read(bytes.fromhex(timeline), self._author)
+        history, dropped = self._history(number, bytes.fromhex(timeline))
         until = ended if answered is None else answered
         record = CallRecord(
             id=id,
@@ -136,6 +140,14 @@ class Reader:
             history_dropped=dropped,
         )
         return Kept(number, updated / TICKS, _encode(record))
+
+    def _history(self, number: int, timeline: bytes) -> tuple[list[HistoryEntry], int]:
+        """The history of record ``number``. One that cannot be read holds up no record, and none that come after."""
+        try:
+            return read(timeline, self._author)
+        except (struct.error, LookupError, ValueError):
+            logger.exception("The history of call record %d cannot be read, and is left out", number)
+            return [], 0
 
     def _author(self, number: int) -> Author:
         author = self._authors.get(number)

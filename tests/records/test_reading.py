@@ -143,6 +143,15 @@ def test_a_history_that_lost_its_middle_says_so(kept, reader):
     assert len(record.history) + record.history_dropped == 102
 
 
+@pytest.mark.parametrize("broken", [b"timeline", timeline() + b"x", history.noted(b"", 99, 4, 1.0)])
+def test_a_history_that_cannot_be_read_holds_up_nothing(broken, kept, reader, caplog):
+    kept.add(timeline=broken)
+    kept.add()
+    first, second = decoded(reader)
+    assert (first.history, len(second.history)) == ([], 2)
+    assert "The history of call record 3 cannot be read" in caplog.text
+
+
 def test_a_store_that_cannot_be_read_is_a_failure_that_may_pass(tmp_path):
     reader = Reader(str(tmp_path / "store.db"))
     with pytest.raises(Failed, match="the store cannot be read"):
