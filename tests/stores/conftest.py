@@ -1,0 +1,17 @@
+"""Stores on a disk that fails."""
+
+from __future__ import annotations
+
+import pytest
+from faulty_disk import FaultyDisk, compile_faulty_disk
+
+
+@pytest.fixture(scope="session")
+def faulty_library(tmp_path_factory):
+    return compile_faulty_disk(tmp_path_factory.mktemp("faulty_disk"))
+
+
+@pytest.fixture
+def disk(faulty_library, tmp_path):
+    """The disk of the store ``disk.store``, which is not there yet."""
+    return FaultyDisk(faulty_library, tmp_path / "store.db")
