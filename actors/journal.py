@@ -323,6 +323,7 @@ class Journal:
         self._context.admission.came(record)
         if request is not None:
             self._context.requests.forget(request)
+        standing.actor.standing = None
         dismiss(standing.actor)
 
     def _go_back(self, standing: Standing) -> None:
@@ -334,7 +335,7 @@ class Journal:
             self._stand_in(standing, session.again(state))
 
     def _stand_in(self, standing: Standing, fresh: SessionActor) -> None:
-        fresh.standing = standing
+        standing.actor.standing, fresh.standing = None, standing
         standing.actor = standing.newest = self._context.directory.by_id[standing.record.id] = fresh
 
     def _set_numbers_aside(self) -> None:

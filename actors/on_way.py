@@ -108,6 +108,7 @@ class Ended(Change):
         _pass_on(standing.seq, old.incarnation, None)
         ended = context.retention.keep(standing.seq, final, self._ending.timeline, request, context.clock.read())
         context.directory.end(ended, old.record)
+        standing.actor.standing = None  # the two would keep each other
         count_end(context, old.record, final)
         if self._told is not None:
             hang_up(context, final, standing.seq, self._told)

@@ -57,6 +57,7 @@ from sessiond.actors.params import (
 )
 from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.recovery import Recovery
+from sessiond.actors.record_registry import RecordRegistry
 from sessiond.actors.requests import RequestKey
 from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated, Watched
 from sessiond.actors.retention import EndedSession
@@ -85,7 +86,7 @@ MAX_OVERRIDES = 1024
 """With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
 
 
-class RegistryActor(GatewayRegistry, AdministratorActor):
+class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
     """The way to every session. Its methods are the wire's, with the same names.
 
     ``target`` is a session's id, or ``{"gateway": ..., "external_id": ...}``, which means the live session of that
@@ -448,6 +449,8 @@ class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
     list_sessions = proxy_method(RegistryActor.list_sessions)
     count_sessions = proxy_method(RegistryActor.count_sessions)
     explain_limit = proxy_method(RegistryActor.explain_limit)
+    list_records = proxy_method(RegistryActor.list_records)
+    get_record = proxy_method(RegistryActor.get_record)
     register_gateway = proxy_method(RegistryActor.register_gateway)
     heartbeat_gateway = proxy_method(RegistryActor.heartbeat_gateway)
     list_gateways = proxy_method(RegistryActor.list_gateways)
