@@ -30,27 +30,25 @@ def digest(value: Hashable) -> int:
 class CompactIndex:
     """Sequence numbers by the digest of a value; a number may have several, a digest any number."""
 
-    __slots__ = ("_digests", "_numbers")
+    __slots__ = ("_shards",)
 
     def __init__(self) -> None:
-        shards = range(1 << (DIGEST_BITS - SHARD_SHIFT))
-        self._digests = tuple(array("Q") for _ in shards)
-        """The digests of each shard, ascending."""
-        self._numbers = tuple(array("Q") for _ in shards)
-        """Whose they are, at the same places."""
+        self._shards: dict[int, tuple[array[int], array[int]]] = {}
+        """The digests of each shard that has any, ascending, and whose they are, at the same places."""
 
     def add(self, key: int, n: int) -> None:
         """Note that ``n`` has a value of digest ``key``."""
-        shard = key >> SHARD_SHIFT
-        digests = self._digests[shard]
+        shard = self._shards.get(key >> SHARD_SHIFT)
+        if shard is None:
+            shard = self._shards[key >> SHARD_SHIFT] = (array("Q"), array("Q"))
+        digests, numbers = shard
         place = bisect_right(digests, key)
         digests.insert(place, key)
-        self._numbers[shard].insert(place, n)
+        numbers.insert(place, n)
 
     def remove(self, key: int, n: int) -> None:
         """Note that ``n`` no longer has it; KeyError if it had not."""
-        shard = key >> SHARD_SHIFT
-        digests, numbers = self._digests[shard], self._numbers[shard]
+        digests, numbers = self._shards[key >> SHARD_SHIFT]
         place = bisect_left(digests, key)
         while place < len(digests) and digests[place] == key:
             if numbers[place] == n:
@@ -59,32 +57,39 @@ class CompactIndex:
             place += 1
         raise KeyError(n)
 
-    def clear(self, key: int) -> None:
-        """Note that nobody has it any more."""
-        shard = key >> SHARD_SHIFT
-        first, last = self._run(key)
-        del self._digests[shard][first:last], self._numbers[shard][first:last]
+    def take(self, key: int) -> list[int]:
+        """Note that nobody has it any more; who had, in the order in which they were added."""
+        digests, numbers = self._shards.get(key >> SHARD_SHIFT, _NONE)
+        first, last = _run(digests, key)
+        taken = numbers[first:last].tolist()
+        del digests[first:last], numbers[first:last]
+        return taken
 
     def find(self, key: int) -> list[int]:
         """Who has a value of digest ``key``, in the order in which they were added."""
-        first, last = self._run(key)
-        return self._numbers[key >> SHARD_SHIFT][first:last].tolist() if last > first else []
+        digests, numbers = self._shards.get(key >> SHARD_SHIFT, _NONE)
+        first, last = _run(digests, key)
+        return numbers[first:last].tolist() if last > first else []
 
     def size(self, key: int) -> int:
         """How many have."""
-        first, last = self._run(key)
+        first, last = _run(self._shards.get(key >> SHARD_SHIFT, _NONE)[0], key)
         return last - first
 
     def __len__(self) -> int:
-        return sum(map(len, self._numbers))
+        return sum(len(numbers) for _, numbers in self._shards.values())
 
-    def _run(self, key: int) -> tuple[int, int]:
-        """Where in its shard the digest begins and ends."""
-        digests = self._digests[key >> SHARD_SHIFT]
-        first = bisect_left(digests, key)
-        if first == len(digests) or digests[first] != key:
-            return first, first
-        last = first + 1
-        if last == len(digests) or digests[last] != key:
-            return first, last
-        return first, bisect_right(digests, key, last)
+
+_NONE: tuple[array[int], array[int]] = (array("Q"), array("Q"))
+"""A shard without digests, only to be read."""
+
+
+def _run(digests: array[int], key: int) -> tuple[int, int]:
+    """Where a digest begins and ends."""
+    first = bisect_left(digests, key)
+    if first == len(digests) or digests[first] != key:
+        return first, first
+    last = first + 1
+    if last == len(digests) or digests[last] != key:
+        return first, last
+    return first, bisect_right(digests, key, last)

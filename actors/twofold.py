@@ -39,7 +39,7 @@ class TwofoldIndex(FieldIndex):
         self.passive.add(key, n)
         if self.passive.size(key) > MANY:
             self._holders[value] = self[value]
-            self.passive.clear(key)
+            self.passive.take(key)
 
     def revive(self, value: Hashable, n: int) -> None:
         """Note that ``n``, which has ``value``, is in memory again."""

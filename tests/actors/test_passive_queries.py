@@ -1,4 +1,4 @@
-"""The same queries while sessions leave memory and come back, their records being read when the queries ask for them."""
+"""The same queries while sessions leave memory and come back; what a query needs of them is read, and comes late."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sessiond.actors.deep_counting import DeepCounting
 from sessiond.actors.deep_listing import DeepListing
 from sessiond.actors.index import strict
 from sessiond.actors.params import CountQuery, ListQuery
-from sessiond.actors.passive import PASSIVE, PassiveDirectory
+from sessiond.actors.passive import PassiveDirectory
 
 
 class PassiveQueries(Queries):
@@ -42,10 +42,8 @@ class PassiveQueries(Queries):
         if not work.task.wanted:
             return work.task.step(budget)
         if work.records is None:
-            assert all(
-                self.directory.at(seq) is PASSIVE or seq not in self.directory.passive for seq in work.task.wanted
-            )
-            work.records = {seq: self.entries[seq].record for seq in work.task.wanted if seq in self.entries}
+            live = {entry.seq: entry.record for entry in self.live()}
+            work.records = {seq: live[seq] for seq in work.task.wanted if seq in live}
             return None
         work.task.give(work.records)
         work.records = None
