@@ -31,7 +31,7 @@ class Deep(Protocol[R_co]):
 
 
 class Loading(Generic[R]):
-    """A piece of work, with what it wants read for it; a ``surveyor.Work``."""
+    """A piece of work, with what it wants read for it; a ``surveyor.WaitingWork``."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Loading(Generic[R]):
         self._error: BaseException | None = None
 
     def step(self) -> R | Pending[Mapping[int, Live]] | None:
-        """See ``Work``: pending while there is reading to wait for. Raises what that has failed with."""
+        """See ``WaitingWork``: pending while there is reading to wait for. Raises what that has failed with."""
         if self._error is not None:
             raise self._error
         if self._lives is not None:

@@ -28,6 +28,7 @@ from sessiond.actors.counting import Counting
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound
 from sessiond.actors.explaining import Explaining
+from sessiond.actors.future import Pending
 from sessiond.actors.gateway_registry import GatewayRegistry
 from sessiond.actors.guard import perform
 from sessiond.actors.herald import HeraldActor
@@ -71,7 +72,7 @@ if TYPE_CHECKING:
     from sessiond.actors.context import Context, Known
     from sessiond.actors.events import Event
     from sessiond.actors.record import Scalar, Session
-    from sessiond.actors.surveyor import Work
+    from sessiond.actors.surveyor import WaitingWork, Work
 
 __all__ = ["RegistryActor", "RegistryProxy", "RegistryRef"]
 
@@ -383,10 +384,12 @@ class RegistryActor(GatewayRegistry, AdministratorActor):
             timeouts = self._overrides[seconds] = Timeouts(*seconds)
         return timeouts
 
-    def _work(self, work: Work[R]) -> R:
+    def _work(self, work: WaitingWork[R]) -> R:
         """Do the first step of a piece of work, and leave the rest, if any, to the surveyor."""
         result = work.step()
-        return self._surveyor.proceed(work) if result is None else result
+        if result is None or isinstance(result, Pending):
+            return self._surveyor.proceed(work, result)
+        return result
 
     def on_stop(self) -> None:
         """The service stops: no session ends by that, but their refs die."""
