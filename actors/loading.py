@@ -18,8 +18,10 @@ R_co = TypeVar("R_co", covariant=True)
 class Deep(Protocol[R_co]):
     """Work that says what it wants read."""
 
-    wanted: list[int]
-    """The passive sessions whose records are to be given before the next step."""
+    @property
+    def wanted(self) -> list[int]:
+        """The passive sessions whose records are to be given before the next step."""
+        ...
 
     def step(self) -> R_co | None:
         """See ``surveyor.Work``."""
