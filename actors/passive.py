@@ -8,10 +8,11 @@ before that, it is made a resident.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
-from sessiond.actors.bitmap import CHUNK_SHIFT, Bitmap, offsets
+from sessiond.actors.bitmap import CHUNK_SHIFT, OFFSET_MASK, Bitmap, offsets
 from sessiond.actors.compact import CompactIndex, digest
 from sessiond.actors.directory import MAX_ADDRESSED, Directory, E
 from sessiond.actors.index import FieldIndex, strict
@@ -20,7 +21,10 @@ from sessiond.actors.shards import SHARD_MASK
 from sessiond.actors.states import ENDED
 from sessiond.actors.twofold import TwofoldIndex
 
-__all__ = ["PASSIVE", "PassiveDirectory"]
+__all__ = ["NEVER", "PASSIVE", "PassiveDirectory"]
+
+NEVER = (1 << 32) - 1
+"""The tick of a session that no deadline waits for; of the wheel's ticks it comes after 13 years."""
 
 
 class _Passive:
@@ -52,14 +56,19 @@ class PassiveDirectory(Directory[E]):
         self._ids = CompactIndex()
         self._created: dict[int, tuple[float, float]] = {}
         """Of each chunk with passive sessions when they were created: no sooner than, no later than."""
+        self._due: dict[int, array[int]] = {}
+        """Of the same the ticks, by offset."""
 
     @property
     def resident_count(self) -> int:
         """Live sessions that are in memory."""
         return self.live_count - len(self.passive)
 
-    def passivate(self, entry: E) -> None:
-        """A live session leaves memory: its place is kept, and its entry let go."""
+    def passivate(self, entry: E, due: int = NEVER) -> None:
+        """A live session leaves memory: its place is kept, and its entry let go.
+
+        ``due`` is the wheel's tick under which it is filed last, to be looked at: see ``due``.
+        """
         seq, record = entry.seq, entry.record
         del self.by_id.parts[hash(record.id) & SHARD_MASK][record.id]
         self._ids.add(digest(record.id), seq)
@@ -70,6 +79,9 @@ class PassiveDirectory(Directory[E]):
         number, at = seq >> CHUNK_SHIFT, record.created_at
         earliest, latest = self._created.get(number, (at, at))
         self._created[number] = (min(earliest, at), max(latest, at))
+        if number not in self._due:
+            self._due[number] = array("I", bytes(4 * (OFFSET_MASK + 1)))
+        self._due[number][seq & OFFSET_MASK] = min(due, NEVER)
 
     def revive(self, entry: E) -> None:
         """A passive session is in memory again, with the record that it had."""
@@ -82,7 +94,16 @@ class PassiveDirectory(Directory[E]):
             index.revive(value, seq)
         number = seq >> CHUNK_SHIFT
         if number not in self.passive.chunks:
-            del self._created[number]
+            del self._created[number], self._due[number]
+
+    def due(self, seq: int) -> int:
+        """The tick at which a passive session is to be made a resident, and looked at; KeyError if it is none.
+
+        The wheel may hold it under earlier ones, which are of no use any more.
+        """
+        if seq not in self.passive:
+            raise KeyError(seq)
+        return self._due[seq >> CHUNK_SHIFT][seq & OFFSET_MASK]
 
     def named(self, session_id: str) -> list[int]:
         """The passive sessions that may have this id: hardly ever more than one, and none that has it is missing."""
