@@ -145,6 +145,10 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         journal.begin(max(seq, recovery.last_seq), changes)
         self._start_gateways()
 
+    def post(self, work: Callable[[], None]) -> None:
+        """Have ``work`` done in a turn, soon. From any thread."""
+        self._keeper.post(work)
+
     # The methods of the contract
 
     def create_session(self, /, **fields: Unpack[CreateArguments]) -> Created:
