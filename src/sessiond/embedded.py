@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from pykka.messages import ProxyCall
@@ -14,6 +15,8 @@ from sessiond.actors.guard import Turn
 from sessiond.actors.registry import RegistryActor, RegistryRef
 from sessiond.actors.session import SessionActor
 from sessiond.config import Config
+from sessiond.stores.opening import configured
+from sessiond.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -35,6 +38,9 @@ def start(
         config: what differs from the defaults; ports, log and ``limits`` do not matter here.
         clock: where the time comes from, by default the machine's clocks.
         session_class: the class of the session actors.
+
+    Raises:
+        StoreError: the store of the configuration cannot be used.
     """
     dispatcher = ThreadDispatcher()
 
@@ -54,17 +60,35 @@ def start(
         watching=given.watch,
         commanding=given.commands,
     )
+    store = configured(given.store)
+    if store is not None:
+        context.keep_in(store, is_relaxed=given.store.durability == "relaxed")
     registry = cast("RegistryRef", RegistryActor.start(context, session_class))
     registry.ask(ProxyCall(("ping",), (), {}))  # it is at work once it answers
+    if store is not None:
+        _recover(registry, store)
     return registry
+
+
+def _recover(registry: RegistryRef, store: SqliteStore) -> None:
+    """Have the sessions be there that were there before."""
+    try:
+        recovered = store.open()
+        registry.ask(Turn(lambda actor: deque(actor.recover(recovered), maxlen=0)))
+    except BaseException:
+        stop(registry)
+        raise
 
 
 def stop(registry: RegistryRef) -> None:
     """Stop the session manager. No session ends by that; asks that come later raise ``pykka.ActorDeadError``."""
     dispatcher = registry.actor_inbox.dispatcher
     registry.stop()
+    store = registry.local().context.store
     if isinstance(dispatcher, ThreadDispatcher):
         dispatcher.stop()
+    if store is not None:
+        store.close()
 
 
 def collector(registry: RegistryRef) -> Collector:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import time
 from typing import cast
 
 from sessiond.actors.clock import Clock, SystemClock
@@ -12,9 +13,12 @@ from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import LoopDispatcher
 from sessiond.actors.registry import RegistryActor, RegistryRef
 from sessiond.actors.session import SessionActor
+from sessiond.actors.store import StoreError
 from sessiond.config import Config
 from sessiond.metrics.collecting import Collecting
 from sessiond.metrics.endpoint import endpoint
+from sessiond.stores.opening import configured
+from sessiond.stores.sqlite import SqliteStore
 from sessiond.transport.observed import LATENCY_BOUNDS
 from sessiond.transport.server import FrontEnd
 from sessiond.watch import LoopWatch
@@ -22,6 +26,9 @@ from sessiond.watch import LoopWatch
 __all__ = ["Service"]
 
 logger = logging.getLogger(__name__)
+
+PROGRESS_SECONDS = 2.0
+"""Between two lines of the log that say how far the recovery is."""
 
 
 class Service:
@@ -47,6 +54,8 @@ class Service:
         self._clock = clock or SystemClock()
         self._session_class = session_class
         self._watch = watch
+        self._context: Context | None = None
+        self._store: SqliteStore | None = None
         self._obstacle: str | None = "starting"
         """What keeps gateways out at the moment."""
         self.failed = asyncio.Event()
@@ -57,9 +66,11 @@ class Service:
 
         Raises:
             OSError: an address cannot be listened on.
+            StoreError: the store cannot be used.
         """
         loop = asyncio.get_running_loop()
         config = self._config
+        store = configured(config.store)
         context = Context.create(
             config.sessions,
             LoopDispatcher(loop),
@@ -70,15 +81,21 @@ class Service:
             watching=config.watch,
             commanding=config.commands,
         )
+        self._context = context
+        if store is not None:
+            self._store = store
+            context.keep_in(store, is_relaxed=config.store.durability == "relaxed")
         self.registry = cast("RegistryRef", RegistryActor.start(context, self._session_class))
         self._front_end_ref = FrontEnd.start(context, self.registry.local(), self._config.limits, loop)
         self._front_end = self._front_end_ref.local()
         collecting = functools.partial(Collecting, context, self._front_end.observed, LATENCY_BOUNDS, self._watch)
-        self._metrics = endpoint(collecting, lambda: self._obstacle)
+        self._metrics = endpoint(collecting, self._current_obstacle)
         try:
             self.metrics_port = await self._metrics.open(*split_address(self._config.metrics))
+            if store is not None:
+                await self._recover(store)
             self.port = await self._front_end.open(*split_address(self._config.listen))
-        except OSError:
+        except (OSError, StoreError):
             await self.stop()
             raise
         self._obstacle = None
@@ -89,7 +106,29 @@ class Service:
         await self._front_end.drain()
         self._front_end_ref.stop(block=False)
         await self.registry.stop(block=False)
+        if self._store is not None:
+            await asyncio.to_thread(self._store.close)
         await self._metrics.close()
+
+    async def _recover(self, store: SqliteStore) -> None:
+        """Have the sessions be there that were there before; nobody is served meanwhile."""
+        self._obstacle = "opening the store"
+        began = time.monotonic()
+        recovered = await asyncio.to_thread(store.open)
+        count, told = 0, began
+        for count in self.registry.local().recover(recovered):
+            self._obstacle = f"recovering: {count} of {recovered.count} sessions"
+            if time.monotonic() - told > PROGRESS_SECONDS:
+                told = time.monotonic()
+                logger.info("Recovered %d of %d sessions", count, recovered.count)
+            await asyncio.sleep(0)
+        logger.info("Recovered %d sessions from %s in %.1f s", count, self._config.store.path, time.monotonic() - began)
+
+    def _current_obstacle(self) -> str | None:
+        journal = None if self._context is None else self._context.journal
+        if self._obstacle is None and journal is not None and journal.failure is not None:
+            return f"the store cannot keep changes: {journal.failure}"
+        return self._obstacle
 
     def _give_up(self, actor: str) -> None:
         logger.critical("The %s crashes again and again; the service stops", actor)

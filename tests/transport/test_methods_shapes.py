@@ -31,7 +31,7 @@ class Yes:
     _ref = None
     mailbox = SimpleNamespace(is_idle=True)
     sessions = (MappingProxyType({}),) * (SHARD_MASK + 1)
-    context = SimpleNamespace(requester=None)
+    context = SimpleNamespace(journal=None, requester=None)
     herald = SimpleNamespace(watch=lambda *_: Watched(1, 1, "i", False), unwatch=lambda *_: None)
 
     def find(self, target: object) -> Yes:
