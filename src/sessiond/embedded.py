@@ -16,6 +16,7 @@ from sessiond.actors.registry import RegistryActor, RegistryRef
 from sessiond.actors.session import SessionActor
 from sessiond.config import Config
 from sessiond.stores.opening import configured
+from sessiond.stores.records import StoredRecords
 from sessiond.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def start(
     store = configured(given.store)
     if store is not None:
         context.keep_in(store, is_relaxed=given.store.durability == "relaxed")
+        context.records = StoredRecords(store)
     registry = cast("RegistryRef", RegistryActor.start(context, session_class))
     registry.ask(ProxyCall(("ping",), (), {}))  # it is at work once it answers
     if store is not None:

@@ -18,6 +18,7 @@ from sessiond.config import Config
 from sessiond.metrics.collecting import Collecting
 from sessiond.metrics.endpoint import endpoint
 from sessiond.stores.opening import configured
+from sessiond.stores.records import StoredRecords
 from sessiond.stores.sqlite import SqliteStore
 from sessiond.transport.observed import LATENCY_BOUNDS
 from sessiond.transport.server import FrontEnd
@@ -85,6 +86,7 @@ class Service:
         if store is not None:
             self._store = store
             context.keep_in(store, is_relaxed=config.store.durability == "relaxed")
+            context.records = StoredRecords(store)
         self.registry = cast("RegistryRef", RegistryActor.start(context, self._session_class))
         self._front_end_ref = FrontEnd.start(context, self.registry.local(), self._config.limits, loop)
         self._front_end = self._front_end_ref.local()
