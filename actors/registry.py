@@ -56,8 +56,8 @@ from sessiond.actors.params import (
     checked_target,
 )
 from sessiond.actors.reaper import ReaperActor
-from sessiond.actors.recovery import Recovery
 from sessiond.actors.record_registry import RecordRegistry
+from sessiond.actors.recovery import Recovery
 from sessiond.actors.requests import RequestKey
 from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated, Watched
 from sessiond.actors.retention import EndedSession
