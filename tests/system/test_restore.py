@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+from pages import blocks, page, section
 from processes import SERVE, process
 from wire import peer
 
@@ -13,6 +14,15 @@ def sessiond(*arguments):
     done = subprocess.run([sys.executable, "-m", "sessiond", *arguments], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
+
+
+def restoring(folder):
+    """What docs/durability.md has somebody do, in ``folder``, while the service is stopped."""
+    (commands,) = blocks(section(page("docs/durability.md"), "## Restore"), "sh")
+    lines = [line for line in commands.splitlines() if not line.startswith("systemctl")]
+    assert len(lines) == len(commands.splitlines()) - 2
+    commands = "\n".join(lines).replace("/var/lib/sessiond", str(folder)).replace("/backup/sessiond.db", "backup.db")
+    return commands.replace("sessiond check", f"{sys.executable} -m sessiond check")
 
 
 def test_a_backup_of_a_running_service_comes_back(tmp_path):
@@ -29,9 +39,7 @@ def test_a_backup_of_a_running_service_comes_back(tmp_path):
         service.popen.kill()
     path.write_bytes(b"rubbish" * 1000)
 
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    copy.rename(path)
+    subprocess.run(["sh", "-e", "-c", restoring(tmp_path)], check=True)
     assert f"{path} is whole" in sessiond("check", str(path))
     with process(*serving) as service, peer(service.port) as gateway:
         assert gateway.call("count_sessions")["count"] == 1
