@@ -226,7 +226,9 @@ def test_a_query_reads_what_is_settled(again):
     with again() as stored:
         position = stored.store.end(ending(1))
         stored.settle(position)
-        rows = stored.answer(stored.store.read(lambda connection: connection.execute("SELECT number, id FROM records").fetchall()))
+        rows = stored.answer(
+            stored.store.read(lambda connection: connection.execute("SELECT number, id FROM records").fetchall())
+        )
         assert rows == [(position, "session-1")]
 
 

@@ -48,7 +48,9 @@ class Stored:
     """A store that has started, and what it has told."""
 
     def __init__(self, path, durability="commit", tuning=TUNING):
-        self.store = SqliteStore(StoreSettings(kind="sqlite", path=str(path), durability=durability, interval=0.001), tuning)
+        self.store = SqliteStore(
+            StoreSettings(kind="sqlite", path=str(path), durability=durability, interval=0.001), tuning
+        )
         self.recovered = self.store.open()
         batches = list(self.recovered.live())
         self.batches = [len(batch) for batch in batches]
