@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sessiond.actors.mailbox import Mailbox
 
-__all__ = ["Pending", "ReplyFuture"]
+__all__ = ["Held", "Pending", "ReplyFuture"]
 
 T = TypeVar("T")
 
@@ -34,11 +34,9 @@ class Pending(Generic[T]):
     that: the runtime attaches the asker's future to it.
     """
 
-    __slots__ = ("_error", "_followers", "_is_done", "_value", "is_abandoned", "is_settling")
+    __slots__ = ("_error", "_followers", "_is_done", "_value", "is_abandoned")
 
-    def __init__(self, *, is_settling: bool = False) -> None:
-        """Begin to wait; ``is_settling`` says that it is done, and waits for nothing but its being kept."""
-        self.is_settling = is_settling
+    def __init__(self) -> None:
         self.is_abandoned = False
         """Set by whoever asked, once the answer is of no use any more; whoever works on it may then stop."""
         self._is_done = False
@@ -71,6 +69,25 @@ class Pending(Generic[T]):
         followers, self._followers = self._followers, []
         for follower in followers:
             follower(value, error)
+
+
+class Held(Pending[T]):
+    """A turn's answer that is known, and told once what it is based on is kept."""
+
+    __slots__ = ("answer", "error")
+
+    def __init__(self, answer: T, error: BaseException | None) -> None:
+        """Hold ``answer`` back, or ``error`` if that is not None."""
+        super().__init__()
+        self.answer = answer
+        self.error = error
+
+    def release(self) -> None:
+        """Tell it."""
+        if self.error is None:
+            self.set(self.answer)
+        else:
+            self.fail(self.error)
 
 
 class ReplyFuture(pykka.Future[T]):

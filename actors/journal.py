@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from sessiond.actors.record import Session
     from sessiond.actors.requests import RequestKey
     from sessiond.actors.session import SessionActor
-    from sessiond.actors.standing import State
     from sessiond.actors.store import Store
 
 __all__ = ["CHANGES", "NUMBERS", "SEQ", "Journal"]
@@ -88,6 +87,9 @@ class Journal:
         self._set_aside = {SEQ: 0, CHANGES: 0}
         self.beginning = 0
         """Sessions that have begun, which is not settled."""
+        self.call_ended: Callable[[], object] | None = None
+        """Told when the store has kept the ends of sessions."""
+        self._has_ended = False
         self.failure: Exception | None = StoreError("what it has kept is being recovered")
         """Why nothing can be changed now."""
 
@@ -110,7 +112,7 @@ class Journal:
         """See ``Consequences``."""
         self._check()
         standing = session.standing = Standing(session)
-        change = Begun(standing, self._store.keep(session.seq, self._image(session)))
+        change = Begun(standing, self._store.keep(session.seq, self._image(session)), standing.state)
         self._context.admission.expect(session.record)
         if not self._is_relaxed:
             self._context.directory.by_id[session.record.id] = session
@@ -150,6 +152,7 @@ class Journal:
                 session.seq, final.id, final.external_id, pack_record(final), timeline, request, math.inf, self
             )
         self._join(change)
+        self._has_ended = True
 
     def restarted(self, session: SessionActor, fresh: SessionActor) -> None:
         """See ``Consequences``."""
@@ -159,16 +162,16 @@ class Journal:
 
     def turn(self, session: SessionActor, operation: Callable[[Any], R]) -> R:
         """What comes of ``operation``, held back until all that it is based on is settled."""
-        before, change, touched = session.state(), self._latest.get(session.seq), session.touched
+        change, touched = self._latest.get(session.seq), session.touched
         value: R = None  # type: ignore[assignment]  # told only if there is no error
         error: SessiondError | None = None
         try:
             value = operation(session)
         except SessiondError as refused:
             error = refused
-            self._take_back(session, before, change)
+            self._take_back(session, change)
         except BaseException as crash:  # noqa: BLE001  (as in ``guard.run``)
-            self._take_back(session, before, change)
+            self._take_back(session, change)
             error = session._crashed(crash)
         else:
             if session.touched is not touched and self._latest.get(session.seq) is change:
@@ -191,14 +194,14 @@ class Journal:
         """Tell ``value``, or raise ``error``, once all changes of that session are settled."""
         change = self._latest.get(seq)
         if change is not None:
-            return cast("R", change.tell_later(value, error))
+            return change.hold(value, error)
         if error is not None:
             raise error
         return value
 
     def reply_after_all(self, value: R) -> R:
         """Tell ``value`` once everything is settled that has changed by now."""
-        return cast("R", self._on_way[-1].tell_later(value, None)) if self._on_way else value
+        return self._on_way[-1].hold(value, None) if self._on_way else value
 
     def addressed(self, gateway: str | None, external_id: str) -> tuple[list[Known], Known | None]:
         """See ``Directory.addressed``, but as the requests of the sessions themselves see it."""
@@ -220,6 +223,9 @@ class Journal:
         """See ``Keeper``."""
         while self._on_way and self._on_way[0].position <= position:
             self._settle(self._on_way.popleft())
+        if self._has_ended and self.call_ended is not None:
+            self._has_ended = False
+            self.call_ended()
         self._set_numbers_aside()
 
     def failed(self, error: Exception) -> None:
@@ -312,10 +318,10 @@ class Journal:
             self._context.crash_log.log("the journal", error, self._context.clock.read().monotonic)
         change.tell()
 
-    def _take_back(self, session: SessionActor, before: State, change: Change | None) -> None:
-        """A turn has failed: unless something of it is on its way, nothing of it is left."""
+    def _take_back(self, session: SessionActor, change: Change | None) -> None:
+        """A turn has failed, before which ``change`` was the last: unless there is one since, nothing is left of it."""
         if self._latest.get(session.seq) is change:
-            session.restore(before)
+            session.restore(_standing(session).state if change is None else change.state)
 
     def _drop(self, standing: Standing) -> None:
         """There never was such a session."""
@@ -324,6 +330,7 @@ class Journal:
         self._context.admission.came(record)
         if request is not None:
             self._context.requests.forget(request)
+        standing.actor.standing = None
         dismiss(standing.actor)
 
     def _go_back(self, standing: Standing) -> None:
@@ -335,7 +342,7 @@ class Journal:
             self._stand_in(standing, session.again(state))
 
     def _stand_in(self, standing: Standing, fresh: SessionActor) -> None:
-        fresh.standing = standing
+        standing.actor.standing, fresh.standing = None, standing
         standing.actor = standing.newest = self._context.directory.by_id[standing.record.id] = fresh
 
     def _set_numbers_aside(self) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sessiond.actors.consequences import count_end, hang_up
-from sessiond.actors.future import Pending
+from sessiond.actors.future import Held
 
 if TYPE_CHECKING:
     from sessiond.actors.context import Context
@@ -18,42 +18,42 @@ if TYPE_CHECKING:
 
 __all__ = ["Begun", "Change", "Changed", "Ended"]
 
+R = TypeVar("R")
+
 
 class Change(abc.ABC):
     """A change of one session."""
 
-    __slots__ = ("_waiting", "address", "position", "standing")
+    __slots__ = ("_held", "address", "position", "standing", "state")
 
-    def __init__(self, standing: Standing, position: int) -> None:
-        """A change of the session of ``standing``, which the store acknowledges as ``position``."""
+    def __init__(self, standing: Standing, position: int, state: State) -> None:
+        """A change of the session of ``standing`` to ``state``, which the store acknowledges as ``position``."""
         self.standing = standing
         self.position = position
+        self.state = state
         self.address: tuple[str | None, str] | None = None
         """Where the session can be found by this change, and not before."""
-        self._waiting: list[tuple[Pending[Any], Any, SessiondError | None]] = []
+        self._held: list[Held[Any]] = []
 
     @abc.abstractmethod
     def settle(self, context: Context) -> None:
         """Have everything follow: it is acknowledged."""
 
-    def tell_later(self, value: Any, error: SessiondError | None) -> Pending[Any]:
-        """What will be ``value``, or fail with ``error``, once this is settled."""
-        pending: Pending[Any] = Pending(is_settling=True)
-        self._waiting.append((pending, value, error))
-        return pending
+    def hold(self, answer: R, error: SessiondError | None) -> R:
+        """Have ``answer``, or ``error``, be told once this is settled; what it returns is pending."""
+        held = Held(answer, None if error is None else error.bare())
+        self._held.append(held)
+        return cast("R", held)
 
     def tell(self) -> None:
         """Whoever waits is told."""
-        for pending, value, error in self._waiting:
-            if error is None:
-                pending.set(value)
-            else:
-                pending.fail(error.bare())
+        for each in self._held:
+            each.release()
 
     def fail(self, error: SessiondError) -> None:
         """Whoever waits is told that it could not be kept."""
-        for pending, _, _ in self._waiting:
-            pending.fail(error)
+        for each in self._held:
+            each.fail(error)
 
 
 class Begun(Change):
@@ -77,16 +77,11 @@ class Begun(Change):
 class Changed(Change):
     """A session is another than it was."""
 
-    __slots__ = ("_state",)
-
-    def __init__(self, standing: Standing, position: int, state: State) -> None:
-        """It is ``state`` that is on its way."""
-        super().__init__(standing, position)
-        self._state = state
+    __slots__ = ()
 
     def settle(self, context: Context) -> None:
         """See ``Change``."""
-        standing, new = self.standing, self._state
+        standing, new = self.standing, self.state
         old, standing.state = standing.state, new
         if old.incarnation is not new.incarnation:
             _pass_on(standing.seq, old.incarnation, new.incarnation)
@@ -102,7 +97,7 @@ class Ended(Change):
 
     def __init__(self, standing: Standing, position: int, ending: Ending, told: Incarnation | None) -> None:
         """It is ``ending`` that is on its way; ``told`` is who is to hang up."""
-        super().__init__(standing, position)
+        super().__init__(standing, position, standing.state)
         self._ending = ending
         self._told = told
 
@@ -113,6 +108,7 @@ class Ended(Change):
         _pass_on(standing.seq, old.incarnation, None)
         ended = context.retention.keep(standing.seq, final, self._ending.timeline, request, context.clock.read())
         context.directory.end(ended, old.record)
+        standing.actor.standing = None  # the two would keep each other
         count_end(context, old.record, final)
         if self._told is not None:
             hang_up(context, final, standing.seq, self._told)

@@ -40,7 +40,6 @@ class BoundResponder:
         """See ``Responder``, as for all that follow."""
         self.pending: set[Pending[Any]] = responder.pending
         self.patient: set[Pending[Any]] = responder.patient
-        self.settling: set[Pending[Any]] = responder.settling
 
     def answer_all(self, requests: Iterator[Call | bytes]) -> bool:
         """See ``Responder``."""
@@ -57,6 +56,11 @@ class BoundResponder:
             return self._responder.answer_call(call)
         finally:
             self._ask_as(None)
+
+    @property
+    def settling(self) -> int:
+        """See ``Responder``."""
+        return self._responder.settling
 
     def abandon(self) -> None:
         """See ``Responder``."""

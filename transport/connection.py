@@ -239,14 +239,14 @@ class Connection(asyncio.Protocol):
         return (
             not self._is_writable
             or len(responder.pending) >= self._limits.max_in_flight
-            or len(responder.settling) >= MAX_SETTLING
+            or responder.settling >= MAX_SETTLING
         )
 
-    def _completed(self, is_settling: bool) -> None:
+    def _completed(self, is_one_of_many: bool) -> None:
         """A pending answer has come. Those that the store has kept come many at once, and are written together."""
         if self._is_closed:
             return
-        if not is_settling:
+        if not is_one_of_many:
             self._go_on()
         elif not self._is_flushing:
             self._is_flushing = True

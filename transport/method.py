@@ -112,8 +112,10 @@ def on_session(operation: Callable[[Known, Any], object]) -> Callable[[RegistryA
 
     def run(registry: RegistryActor, call: Any) -> object:
         session = registry.sessions[hash(call.id) & SHARD_MASK].get(call.id) or registry.find(call.id)
-        if session._ref is not None or registry.context.journal is not None:  # noqa: SLF001
+        if session._ref is not None:  # noqa: SLF001
             return _take_turn(registry, session, operation, call)
+        if registry.context.journal is not None:
+            return session.run_turn(lambda itself: operation(itself, call))
         try:  # what ``perform`` does then, two calls nearer: it is the way of almost every request
             return operation(session, call)
         except SessiondError:

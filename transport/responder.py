@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from sessiond.actors.errors import Internal, InvalidRequest, SessiondError, Unavailable, UnknownMethod
-from sessiond.actors.future import Pending
+from sessiond.actors.future import Held, Pending
 from sessiond.transport.codec import (
     RESPONSE,
     Call,
@@ -70,7 +70,7 @@ class Responder:
             observed: counts the requests.
             loop_round: whoever has requests answered has begun it.
             crashed: told of exceptions that are nobody's error.
-            completed: called when a pending answer has come and is collected; told whether it was only to be kept.
+            completed: called when a pending answer has come and is collected; told whether many may come at once.
             peer: gives the client of the connection, for the methods that need it.
         """
         self._registry = registry
@@ -90,8 +90,8 @@ class Responder:
         """The answers that are still to come; only to be read."""
         self.patient: set[Pending[Any]] = set()
         """Likewise those that wait for a gateway, which cost nothing but time."""
-        self.settling: set[Pending[Any]] = set()
-        """Likewise those that are done, and wait for the store to keep what they tell."""
+        self.settling = 0
+        """How many answers are known, and wait for the store to keep what they tell."""
 
     def answer_all(self, requests: Iterator[Call | bytes]) -> bool:
         """Answer requests, decoded or as whole frames, one after another; whether none is left.
@@ -130,7 +130,7 @@ class Responder:
             return self._answer_odd(encode_call(call))
         try:
             result = run(self._registry, params)
-            if result.__class__ is Pending:
+            if isinstance(result, Pending):
                 return self._defer(result, call.msgid, tally)
             answer = encode((RESPONSE, call.msgid, None, result))  # ``encode_result``, a call nearer
         except BaseException as error:  # noqa: BLE001  (a fault of ours is the answer to this request and no more)
@@ -201,26 +201,50 @@ class Responder:
 
     def abandon(self) -> None:
         """The client is gone: nobody needs to work on its answers."""
-        for pending in (*self.pending, *self.patient, *self.settling):
+        for pending in (*self.pending, *self.patient):
             pending.is_abandoned = True
 
     def _defer(self, pending: Pending[Any], msgid: int | None, tally: MethodTally, *, is_patient: bool = False) -> int:
-        """Answer once ``pending`` is complete. What only has to be kept is no work any more, and so not ``SLOW``."""
-        among = self.settling if pending.is_settling else self.patient if is_patient else self.pending
+        """Answer once ``pending`` is complete."""
+        if isinstance(pending, Held):
+            return self._hold(pending, msgid, tally)
+        among = self.patient if is_patient else self.pending
         arrived = self._round.arrived
 
         def complete(result: object, error: BaseException | None) -> None:
             among.discard(pending)
             if isinstance(error, pykka.ActorDeadError):  # the actor stopped before it came to this request
                 error = Unavailable("The service is stopping")
-            answer, code = self._success(msgid, result) if error is None else self._failure(msgid, error)
+            answer, code = self._told(msgid, result, error)
             observe_one(tally, time.monotonic() - arrived)
             if code is not None:
                 tally.errors[code] += 1
             if answer:
                 self.answers.append(answer)
-            self._completed(pending.is_settling)
+            self._completed(False)
 
         among.add(pending)
         pending.then(complete)
-        return 0 if pending.is_settling and len(among) < MAX_SETTLING else SLOW
+        return SLOW
+
+    def _hold(self, held: Held[Any], msgid: int | None, tally: MethodTally) -> int:
+        """Answer once ``held`` is kept. The work is done, so that this is not ``SLOW``."""
+        arrived = self._round.arrived
+        answer, code = self._told(msgid, held.answer, held.error)
+
+        def tell(_answer: object, error: BaseException | None) -> None:
+            self.settling -= 1
+            told, fault = (answer, code) if error is held.error else self._told(msgid, None, error)
+            observe_one(tally, time.monotonic() - arrived)
+            if fault is not None:
+                tally.errors[fault] += 1
+            if told:
+                self.answers.append(told)
+            self._completed(True)
+
+        self.settling += 1
+        held.then(tell)
+        return 0 if self.settling < MAX_SETTLING else SLOW
+
+    def _told(self, msgid: int | None, result: object, error: BaseException | None) -> tuple[bytes, str | None]:
+        return self._success(msgid, result) if error is None else self._failure(msgid, error)
