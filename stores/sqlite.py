@@ -11,7 +11,7 @@ from sessiond.actors.future import Pending
 from sessiond.actors.store import Ending, Keeper, Live, Post
 from sessiond.stores.checkpoints import Checkpoints
 from sessiond.stores.chores import Chores
-from sessiond.stores.database import translated
+from sessiond.stores.database import make, translated
 from sessiond.stores.figures import Figures
 from sessiond.stores.folding import Folding
 from sessiond.stores.lock import FileLock
@@ -43,6 +43,9 @@ class SqliteStore:
         self._lock: FileLock | None = None
         self._first: sqlite3.Connection | None = None
         """For what is recovered."""
+        self._anchor: sqlite3.Connection | None = None
+        """Is there, and does nothing. When all connections are gone, SQLite forgets what of the WAL is valid, and the
+        next one may take a commit that has failed for a good one."""
 
     # The life of the store
 
@@ -51,7 +54,9 @@ class SqliteStore:
         self._lock = FileLock(f"{self._path}.lock")
         try:
             with translated(self._path):
+                make(self._path)
                 self._first = self._tuning.connect(self._path)
+                self._anchor = self._tuning.connect(self._path)
                 migrate(self._first, self._path)
                 recovered = SqliteRecovered(self._first, self._path)
         except BaseException:
@@ -88,6 +93,9 @@ class SqliteStore:
 
     def _let_go(self) -> None:
         self._close_first()
+        if self._anchor is not None:
+            self._anchor.close()
+            self._anchor = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None

@@ -88,11 +88,9 @@ class Stored:
     def settle(self, position):
         self.run_until(lambda: self.kept >= position)
 
-    def run_posted(self):
-        """Run what has been posted."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._posts.get_nowait()()
+    def next_post(self):
+        """What is posted next, for the test to run."""
+        return self._posts.get(timeout=PATIENCE)
 
     def answer(self, pending):
         """What comes of ``pending``.
