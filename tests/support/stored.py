@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import threading
 
 from sessiond.actors import image
 from sessiond.actors.record import Session
@@ -91,6 +92,24 @@ class Stored:
     def next_post(self):
         """What is posted next, for the test to run."""
         return self._posts.get(timeout=PATIENCE)
+
+    def notify_when(self, condition):
+        """Have ``condition`` looked at after each of the writer's chores; what waits until it holds."""
+        chores, held = self.store._chores, threading.Event()
+        tidy = chores.tidy
+
+        def watched(connection):
+            has_more = tidy(connection)
+            if condition():
+                held.set()
+            return has_more
+
+        def wait():
+            assert held.wait(PATIENCE)
+            del chores.tidy
+
+        chores.tidy = watched
+        return wait
 
     def answer(self, pending):
         """What comes of ``pending``.
