@@ -26,7 +26,7 @@ __all__ = ["Folding"]
 
 SORTED = 4096
 """Numbers that are sorted at once: half a millisecond."""
-LOG_BYTES_AT_ONCE = 1 << 20
+LOG_BYTES_AT_ONCE = 1 << 18
 """So much of the log is deleted in one step."""
 
 
@@ -118,7 +118,7 @@ class Folding:
         images, touches = self._old.images, self._old.touches
         rows = [(seq, touches.get(seq, 0.0), images[seq]) for seq in self._next(most)]
         with transaction(connection):
-            insert(connection, "sessions (seq, touched, image)", rows, instead=True)
+            insert(connection, "sessions (seq, touched, image)", rows)
         self._chosen = []
         for seq, _, _ in rows:
             del images[seq]
@@ -160,7 +160,7 @@ class Folding:
         rows = list(_first(itertools.islice(self._rows, self._covered), LOG_BYTES_AT_ONCE))
         last = rows[-1][0]
         with transaction(connection):
-            insert(connection, "named (name, value)", [(POSITION, last)], instead=True)
+            insert(connection, "named (name, value)", [(POSITION, last)])
             connection.execute("DELETE FROM log WHERE position <= ?", (last,))
         for _, entries, size in rows:
             self._rows.popleft()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sessiond.actors.future import Pending
-from sessiond.actors.store import Ending, Keeper, Live, Post
+from sessiond.actors.store import Ending, Keeper, Live, Post, StoreError
 from sessiond.stores.checkpoints import Checkpoints
 from sessiond.stores.chores import Chores
 from sessiond.stores.database import make, translated
@@ -26,6 +26,9 @@ from sessiond.stores.writer import Writer
 __all__ = ["SqliteStore"]
 
 R = TypeVar("R")
+
+OLDEST = (3, 33)
+"""The first version of SQLite that updates one table from another."""
 
 
 class SqliteStore:
@@ -51,6 +54,9 @@ class SqliteStore:
 
     def open(self) -> SqliteRecovered:
         """See ``Store``."""
+        if sqlite3.sqlite_version_info < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old for the store; install {oldest} or newer")
         self._lock = FileLock(f"{self._path}.lock")
         try:
             with translated(self._path):
@@ -81,10 +87,12 @@ class SqliteStore:
         """See ``Store``."""
         if self._lock is None:
             return
-        self._close_first()
-        for part in (self._loader, self._reader, self._writer):
-            part.stop()
-        self._let_go()
+        try:
+            self._close_first()
+            for part in (self._loader, self._reader, self._writer):
+                part.stop()
+        finally:
+            self._let_go()
 
     def _close_first(self) -> None:
         if self._first is not None:

@@ -52,6 +52,12 @@ def test_a_store_in_use_by_another_process_is_refused_until_that_is_gone(path):
         Stored(path).close()
 
 
+def test_a_library_that_is_too_old_is_named(path, monkeypatch):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 31, 1))
+    with pytest.raises(StoreError, match=r"too old for the store; install 3\.33 or newer"):
+        Stored(path)
+
+
 def test_a_store_says_whose_it_is_and_its_version(path, sql):
     Stored(path).close()
     assert sql("PRAGMA application_id") == [(schema.APPLICATION,)]
