@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from sessiond.actors.store import StoreError
 
-__all__ = ["MAX_ROWS", "chunks", "connect", "connect_reader", "renew", "rollback", "transaction", "translated"]
+__all__ = ["MAX_ROWS", "chunks", "connect", "connect_reader", "make", "renew", "rollback", "transaction", "translated"]
 
 T = TypeVar("T")
 
@@ -52,6 +52,22 @@ def _meaning(error: sqlite3.Error) -> str:
     name: str = getattr(error, "sqlite_errorname", "")
     kind = "_".join(name.split("_")[:2])
     return f"{_MEANINGS[kind]} ({name}: {error})" if kind in _MEANINGS else f"{error} ({name or type(error).__name__})"
+
+
+def make(path: str) -> None:
+    """Make the file if it is not there, for its owner's eyes only; SQLite's others beside it get the same mode.
+
+    Nobody may be connected: closing a file that SQLite has open drops its locks.
+
+    Raises:
+        StoreError: that is not possible.
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}; the folder must be there and be writable") from error
 
 
 def connect(path: str) -> sqlite3.Connection:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sessiond.actors.future import Pending
-from sessiond.actors.store import Ending, Keeper, Live, Post
+from sessiond.actors.store import Ending, Keeper, Live, Post, StoreError
 from sessiond.stores.checkpoints import Checkpoints
 from sessiond.stores.chores import Chores
-from sessiond.stores.database import renew, translated
+from sessiond.stores.database import make, renew, translated
 from sessiond.stores.figures import Figures
 from sessiond.stores.folding import Folding
 from sessiond.stores.lock import FileLock
@@ -26,6 +26,9 @@ from sessiond.stores.writer import Writer
 __all__ = ["SqliteStore"]
 
 R = TypeVar("R")
+
+OLDEST = (3, 33)
+"""The first version of SQLite that updates one table from another."""
 
 
 class SqliteStore:
@@ -44,21 +47,25 @@ class SqliteStore:
         self._first: sqlite3.Connection | None = None
         """For what is recovered."""
         self._anchor: sqlite3.Connection | None = None
-        """Does nothing but stay. With the last connection the index of the WAL would go, which alone knows that a
-        commit is none that failed when all its pages had been written."""
+        """Is there, and does nothing. When all connections are gone, SQLite forgets what of the WAL is valid, and the
+        next one may take a commit that has failed for a good one."""
 
     # The life of the store
 
     def open(self) -> SqliteRecovered:
         """See ``Store``."""
+        if sqlite3.sqlite_version_info < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old for the store; install {oldest} or newer")
         self._lock = FileLock(f"{self._path}.lock")
         try:
             with translated(self._path):
+                make(self._path)
                 renew(self._path)
                 self._first = self._tuning.connect(self._path)
+                self._anchor = self._tuning.connect(self._path)
                 migrate(self._first, self._path)
                 recovered = SqliteRecovered(self._first, self._path)
-                self._anchor = self._tuning.connect(self._path)
         except BaseException:
             self._let_go()
             raise
@@ -81,10 +88,12 @@ class SqliteStore:
         """See ``Store``."""
         if self._lock is None:
             return
-        self._close_first()
-        for part in (self._loader, self._reader, self._writer):
-            part.stop()
-        self._let_go()
+        try:
+            self._close_first()
+            for part in (self._loader, self._reader, self._writer):
+                part.stop()
+        finally:
+            self._let_go()
 
     def _close_first(self) -> None:
         if self._first is not None:

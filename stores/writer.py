@@ -107,6 +107,8 @@ class Writer:
         if self._thread is not None:
             self._thread.join()
         try:
+            if not self._figures.is_up:
+                self._probe()
             while self._queue and (self._figures.is_up or self._is_relaxed):
                 self._commit()
             with translated(self._path):
@@ -236,7 +238,7 @@ class Writer:
             is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if is_busy:
                 raise sqlite3.OperationalError("somebody reads what the failed writes were to follow")
-            insert(connection, "named (name, value)", [(POSITION, self._done)], instead=True)
+            insert(connection, "named (name, value)", [(POSITION, self._done)])
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:

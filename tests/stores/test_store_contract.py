@@ -122,6 +122,15 @@ def test_a_session_that_ended_comes_back_as_a_record(again):
         assert kinds == {name: type(value) for name, value in whole.final.metadata.items()}
 
 
+def test_of_two_ends_of_one_session_the_later_one_stays(again):
+    with again() as stored:
+        stored.store.end(ending(1, at=3.0))
+        stored.settle(stored.store.end(ending(1, at=4.0)))
+        assert stored.told == []
+    with again() as stored:
+        assert stored.ended == [ending(1, at=4.0)]
+
+
 def test_the_newest_of_those_that_ended_come_back_the_oldest_first(again):
     with again() as stored:
         for seq, at in enumerate([5.0, 1.0, 4.0, 4.0, 2.0]):
