@@ -20,7 +20,7 @@ from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
 from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
 from sessiond.actors.standing import Standing
-from sessiond.actors.store import Store
+from sessiond.actors.store import Records, Store
 from sessiond.actors.supervision import CrashLog, LogRate, RestartWindow
 from sessiond.actors.sync import Syncs
 from sessiond.actors.tally import Tally
@@ -98,6 +98,8 @@ class Context:
     """The incarnation whose request is being carried out, None for whoever has not registered as a gateway."""
     author: int = CLIENT
     """The requester's number in histories: kept beside it, for the quickest of looks."""
+    records: Records | None = None
+    """The records of calls that have ended; None if nothing keeps any."""
 
     def __post_init__(self) -> None:
         """Have the consequences of changes follow at once."""

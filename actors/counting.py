@@ -56,14 +56,18 @@ class Counting(Generic[E]):
     def _add_words(self, index: Mapping[Hashable, Words], budget: int) -> None:
         holders = [(value, bitmap.chunks) for value, bitmap in index.items()]
         for number, word in self._walk.words(budget // (1 + len(holders)) + 1):
-            absent = word.bit_count()
-            self._count += absent
-            for value, words in holders if word else ():
-                if shared := (word & words.get(number, 0)).bit_count():
-                    absent -= shared
-                    self._add(value, shared)
-            if absent and self._by is not None:  # changing fields keep no index of those without a value
-                self._add(None, absent)
+            self._add_word(number, word, holders)
+
+    def _add_word(self, number: int, word: int, holders: list[tuple[Hashable, dict[int, int]]]) -> None:
+        """Add a chunk's sessions of ``word``, told apart by the words of those that hold each value."""
+        absent = word.bit_count()
+        self._count += absent
+        for value, words in holders if word else ():
+            if shared := (word & words.get(number, 0)).bit_count():
+                absent -= shared
+                self._add(value, shared)
+        if absent and self._by is not None:  # changing fields keep no index of those without a value
+            self._add(None, absent)
 
     def _add_records(self, budget: int) -> None:
         for entry in self._walk.entries(budget):

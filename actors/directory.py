@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Generic, Protocol, TypeVar
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 from sessiond.actors.bitmap import BIT, CHUNK_SHIFT, OFFSET_MASK, Bitmap, Words, offsets
 from sessiond.actors.index import FieldIndex, SteadyIndex, strict
@@ -44,6 +44,8 @@ class Directory(Generic[E]):
     It is told of every change by the method for it; it never looks at an entry's record to see what has changed.
     """
 
+    _changing_index: ClassVar[type[FieldIndex]] = FieldIndex
+
     def __init__(self, metadata_keys: Iterable[str] = (), counted: Iterable[str] = ()) -> None:
         """Index the fields of the contract and, beyond them, the metadata under ``metadata_keys``.
 
@@ -56,11 +58,12 @@ class Directory(Generic[E]):
         """Every entry by its sequence number; only to be read."""
         self.states: dict[Hashable, Bitmap] = {state: Bitmap() for state in STATES}
         """Sequence numbers by state, every known session in one of them; only to be read."""
-        self.metadata: dict[str, FieldIndex] = {key: FieldIndex() for key in metadata_keys}
+        new_index = self._changing_index
+        self.metadata: dict[str, FieldIndex] = {key: new_index() for key in metadata_keys}
         """The indexes of metadata, by key, then by ``strict`` value; only to be read."""
         self._types, self._gateways, self._directions = SteadyIndex(), SteadyIndex(), SteadyIndex()
-        self._external_ids, self._callers, self._callees = FieldIndex(), FieldIndex(), FieldIndex()
-        self._parents, self._groups = FieldIndex(), FieldIndex()
+        self._external_ids, self._callers, self._callees = new_index(), new_index(), new_index()
+        self._parents, self._groups = new_index(), new_index()
         self._changing = (
             (self._external_ids, "external_id"),
             (self._callers, "caller"),

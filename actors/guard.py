@@ -12,6 +12,7 @@ from pykka.messages import ProxyCall
 from sessiond.actors.actor import EventActor
 from sessiond.actors.errors import Internal, SessiondError
 from sessiond.actors.future import Pending
+from sessiond.actors.turns import run
 
 if TYPE_CHECKING:
     from pykka import Future
@@ -131,13 +132,3 @@ def perform(actor: A, operation: Callable[[A], R]) -> R:
         return actor.run_turn(operation)
     finally:
         mailbox.settle()
-
-
-def run(actor: A, operation: Callable[[A], R]) -> R:
-    """A turn of ``actor`` at once, ahead of whatever waits in its mailbox; for the rest see ``perform``."""
-    try:
-        return operation(actor)
-    except SessiondError:
-        raise
-    except BaseException as error:  # noqa: BLE001  (as in ``GuardedActor._answer``)
-        raise actor._crashed(error) from None  # noqa: SLF001

@@ -87,6 +87,9 @@ class Journal:
         self._set_aside = {SEQ: 0, CHANGES: 0}
         self.beginning = 0
         """Sessions that have begun, which is not settled."""
+        self.call_ended: Callable[[], object] | None = None
+        """Told when the store has kept the ends of sessions."""
+        self._has_ended = False
         self.failure: Exception | None = StoreError("what it has kept is being recovered")
         """Why nothing can be changed now."""
 
@@ -149,6 +152,7 @@ class Journal:
                 session.seq, final.id, final.external_id, pack_record(final), timeline, request, math.inf, self
             )
         self._join(change)
+        self._has_ended = True
 
     def restarted(self, session: SessionActor, fresh: SessionActor) -> None:
         """See ``Consequences``."""
@@ -219,6 +223,9 @@ class Journal:
         """See ``Keeper``."""
         while self._on_way and self._on_way[0].position <= position:
             self._settle(self._on_way.popleft())
+        if self._has_ended and self.call_ended is not None:
+            self._has_ended = False
+            self.call_ended()
         self._set_numbers_aside()
 
     def failed(self, error: Exception) -> None:

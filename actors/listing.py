@@ -12,7 +12,7 @@ from sessiond.actors.record import Session
 from sessiond.actors.results import Page
 from sessiond.actors.selection import STEP_BUDGET, Selection, Walk
 
-__all__ = ["PAGE_WEIGHT", "Listing"]
+__all__ = ["PAGE_WEIGHT", "Listing", "weight_of"]
 
 PAGE_WEIGHT = 256 * 1024
 """A page of about so many bytes is ended early: writing a few hundred sessions full of metadata takes too long."""
@@ -33,7 +33,8 @@ class Listing(Generic[E]):
         self._view = view
         self._seal = cursor.seal(query, instance)
         start = None if query.cursor is None else cursor.unpack(query.cursor, self._seal)
-        self._walk = Walk(Selection(query, directory), descending=query.order == "desc", start=start)
+        self._selection = Selection(query, directory)
+        self._walk = Walk(self._selection, descending=query.order == "desc", start=start)
         self._sessions: list[Session] = []
         self._weight = 0
 
@@ -48,7 +49,7 @@ class Listing(Generic[E]):
                 return self._page(cursor.pack(entry.seq, self._seal))
             session = self._view(entry)
             sessions.append(session)
-            self._weight += _weight(session)
+            self._weight += weight_of(session)
         return self._page(None) if self._walk.done else None
 
     def _page(self, following: str | None) -> Page:
@@ -58,7 +59,8 @@ class Listing(Generic[E]):
         return Page([_projection(session, fields) for session in self._sessions], following)
 
 
-def _weight(session: Session) -> int:
+def weight_of(session: Session) -> int:
+    """About the bytes of a session on a page."""
     weight = SESSION_WEIGHT + len(session.gateway or "") + len(session.external_id or "")
     weight += len(session.caller or "") + len(session.callee or "")
     for key, value in session.metadata.items():

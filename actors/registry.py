@@ -28,6 +28,7 @@ from sessiond.actors.counting import Counting
 from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound
 from sessiond.actors.explaining import Explaining
+from sessiond.actors.future import Pending
 from sessiond.actors.gateway_registry import GatewayRegistry
 from sessiond.actors.guard import perform
 from sessiond.actors.herald import HeraldActor
@@ -56,6 +57,7 @@ from sessiond.actors.params import (
     checked_target,
 )
 from sessiond.actors.reaper import ReaperActor
+from sessiond.actors.record_registry import RecordRegistry
 from sessiond.actors.recovery import Recovery
 from sessiond.actors.requests import RequestKey
 from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated, Watched
@@ -74,7 +76,7 @@ if TYPE_CHECKING:
     from sessiond.actors.events import Event
     from sessiond.actors.record import Scalar, Session
     from sessiond.actors.store import Recovered
-    from sessiond.actors.surveyor import Work
+    from sessiond.actors.surveyor import WaitingWork, Work
 
 __all__ = ["RegistryActor", "RegistryProxy", "RegistryRef"]
 
@@ -85,7 +87,7 @@ MAX_OVERRIDES = 1024
 """With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
 
 
-class RegistryActor(GatewayRegistry, AdministratorActor):
+class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
     """The way to every session. Its methods are the wire's, with the same names.
 
     ``target`` is a session's id, or ``{"gateway": ..., "external_id": ...}``, which means the live session of that
@@ -142,6 +144,10 @@ class RegistryActor(GatewayRegistry, AdministratorActor):
         seq, changes = recovered.values.get(SEQ, 0), recovered.values.get(CHANGES, 0)
         journal.begin(max(seq, recovery.last_seq), changes)
         self._start_gateways()
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Have ``work`` done in a turn, soon. From any thread."""
+        self._keeper.post(work)
 
     # The methods of the contract
 
@@ -409,10 +415,12 @@ class RegistryActor(GatewayRegistry, AdministratorActor):
             timeouts = self._overrides[seconds] = Timeouts(*seconds)
         return timeouts
 
-    def _work(self, work: Work[R]) -> R:
+    def _work(self, work: WaitingWork[R]) -> R:
         """Do the first step of a piece of work, and leave the rest, if any, to the surveyor."""
         result = work.step()
-        return self._surveyor.proceed(work) if result is None else result
+        if result is None or isinstance(result, Pending):
+            return self._surveyor.proceed(work, result)
+        return result
 
     def on_stop(self) -> None:
         """The service stops: no session ends by that, but their refs die."""
@@ -448,6 +456,8 @@ class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
     list_sessions = proxy_method(RegistryActor.list_sessions)
     count_sessions = proxy_method(RegistryActor.count_sessions)
     explain_limit = proxy_method(RegistryActor.explain_limit)
+    list_records = proxy_method(RegistryActor.list_records)
+    get_record = proxy_method(RegistryActor.get_record)
     register_gateway = proxy_method(RegistryActor.register_gateway)
     heartbeat_gateway = proxy_method(RegistryActor.heartbeat_gateway)
     list_gateways = proxy_method(RegistryActor.list_gateways)

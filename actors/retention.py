@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, cast
 import msgspec
 
 from sessiond.actors.errors import Internal, SessionEnded
-from sessiond.actors.guard import run
 from sessiond.actors.params import Changes, EndOptions
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.results import Ended, Updated
 from sessiond.actors.states import ENDED
+from sessiond.actors.turns import run
 
 if TYPE_CHECKING:
     from sessiond.actors.clock import Instant

@@ -152,6 +152,18 @@ class Walk(Generic[E]):
                 if budget <= 0:
                     return
 
+    def seqs(self, budget: int) -> Iterator[int]:
+        """One step: the numbers of the next ``budget`` candidates, in as many chunks at most; see ``entries``."""
+        onward = -1 if self._descending else 1
+        for number, word in self.words(budget):
+            for offset in offsets(word, self._descending):
+                seq = number << CHUNK_SHIFT | offset
+                self._next = seq + onward
+                yield seq
+                budget -= 1
+                if budget <= 0:
+                    return
+
     def words(self, budget: int) -> Iterator[tuple[int, int]]:
         """One step: the next ``budget`` chunks, each as its number and the word of its candidates."""
         for number, word in self._selection.words(self._next, self._descending):

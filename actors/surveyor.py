@@ -12,7 +12,7 @@ from sessiond.actors.service import ServiceActor
 if TYPE_CHECKING:
     from sessiond.actors.context import Context
 
-__all__ = ["SurveyorActor", "Work"]
+__all__ = ["SurveyorActor", "WaitingWork", "Work"]
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -23,6 +23,14 @@ class Work(Protocol[R_co]):
 
     def step(self) -> R_co | None:
         """Do a little more; what came of it if that was the end of it, else None."""
+        ...
+
+
+class WaitingWork(Protocol[R_co]):
+    """The same, if it may have to wait in between."""
+
+    def step(self) -> R_co | Pending[Any] | None:
+        """See ``Work``; pending if the next step is to be taken once that is complete, however it comes out."""
         ...
 
 
@@ -42,12 +50,14 @@ class SurveyorActor(ServiceActor):
     def __init__(self, context: Context) -> None:
         """Do what there is to do about these books."""
         super().__init__(context)
-        self._works: deque[tuple[Work[Any], Pending[Any]]] = deque()
+        self._works: deque[tuple[WaitingWork[Any], Pending[Any]]] = deque()
+        self._waiting: set[Pending[Any]] = set()
+        """The answers to works that wait for something."""
 
-    def proceed(self, work: Work[R]) -> R:
-        """Go on with ``work``. Called in a turn; what it returns is pending."""
+    def proceed(self, work: WaitingWork[R], awaited: Pending[Any] | None = None) -> R:
+        """Go on with ``work``, once ``awaited`` has come. Called in a turn; what it returns is pending."""
         pending: Pending[R] = Pending()
-        self._put_off(work, pending)
+        self._put_off(work, pending, awaited)
         return cast("R", pending)
 
     def on_receive(self, message: object) -> object:
@@ -64,17 +74,28 @@ class SurveyorActor(ServiceActor):
         except BaseException as error:  # noqa: BLE001  (the request's crash, not the surveyor's)
             pending.fail(self._crashed(error))
         else:
-            if result is None:
-                self._put_off(work, pending)
+            if result is None or isinstance(result, Pending):
+                self._put_off(work, pending, result)
             else:
                 pending.set(result)
         return None
 
     def on_stop(self) -> None:
         """The service stops: whoever waits for work that is not done is told so."""
-        for _, pending in self._works:
+        waiting, self._waiting = self._waiting, set()
+        for pending in (*waiting, *(pending for _, pending in self._works)):
             pending.fail(Unavailable("The service has stopped"))
 
-    def _put_off(self, work: Work[Any], pending: Pending[Any]) -> None:
-        self.actor_ref.tell(_GoOn())
-        self._works.append((work, pending))
+    def _put_off(self, work: WaitingWork[Any], pending: Pending[Any], awaited: Pending[Any] | None) -> None:
+        if awaited is None:
+            self.actor_ref.tell(_GoOn())
+            self._works.append((work, pending))
+        else:
+            self._waiting.add(pending)
+            awaited.then(lambda _value, _error: self._take_up(work, pending))
+
+    def _take_up(self, work: WaitingWork[Any], pending: Pending[Any]) -> None:
+        """What was awaited has come, or will not; maybe after the service has stopped."""
+        if pending in self._waiting:
+            self._waiting.remove(pending)
+            self._put_off(work, pending, None)

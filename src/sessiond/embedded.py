@@ -15,8 +15,7 @@ from sessiond.actors.guard import Turn
 from sessiond.actors.registry import RegistryActor, RegistryRef
 from sessiond.actors.session import SessionActor
 from sessiond.config import Config
-from sessiond.stores.opening import configured
-from sessiond.stores.sqlite import SqliteStore
+from sessiond.keeping import Keeping
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["collector", "start", "stop"]
 
 logger = logging.getLogger(__name__)
+
+_kept: dict[str, Keeping] = {}
+"""What the session managers of this process keep, by the URN of the registry."""
 
 COLLECT_SECONDS = 5.0
 """For which a collector waits for its turn; Prometheus gives a whole scrape 10 s."""
@@ -41,6 +43,7 @@ def start(
 
     Raises:
         StoreError: the store of the configuration cannot be used.
+        SinkError: a sink of call records cannot be used.
     """
     dispatcher = ThreadDispatcher()
 
@@ -60,21 +63,20 @@ def start(
         watching=given.watch,
         commanding=given.commands,
     )
-    store = configured(given.store)
-    if store is not None:
-        context.keep_in(store, is_relaxed=given.store.durability == "relaxed")
+    keeping = None if given.store.kind == "memory" else Keeping(given, context, clock or SystemClock())
     registry = cast("RegistryRef", RegistryActor.start(context, session_class))
     registry.ask(ProxyCall(("ping",), (), {}))  # it is at work once it answers
-    if store is not None:
-        _recover(registry, store)
+    if keeping is not None:
+        _recover(registry, keeping)
     return registry
 
 
-def _recover(registry: RegistryRef, store: SqliteStore) -> None:
+def _recover(registry: RegistryRef, keeping: Keeping) -> None:
     """Have the sessions be there that were there before."""
+    _kept[registry.actor_urn] = keeping
     try:
-        recovered = store.open()
-        registry.ask(Turn(lambda actor: deque(actor.recover(recovered), maxlen=0)))
+        keeping.open()
+        registry.ask(Turn(lambda actor: deque(keeping.recover(actor), maxlen=0)))
     except BaseException:
         stop(registry)
         raise
@@ -83,12 +85,14 @@ def _recover(registry: RegistryRef, store: SqliteStore) -> None:
 def stop(registry: RegistryRef) -> None:
     """Stop the session manager. No session ends by that; asks that come later raise ``pykka.ActorDeadError``."""
     dispatcher = registry.actor_inbox.dispatcher
+    keeping = _kept.pop(registry.actor_urn, None)
+    if keeping is not None:
+        keeping.stop_delivery()
     registry.stop()
-    store = registry.local().context.store
     if isinstance(dispatcher, ThreadDispatcher):
         dispatcher.stop()
-    if store is not None:
-        store.close()
+    if keeping is not None:
+        keeping.close()
 
 
 def collector(registry: RegistryRef) -> Collector:

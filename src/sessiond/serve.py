@@ -14,6 +14,7 @@ from collections.abc import Callable
 from sessiond.actors.store import StoreError
 from sessiond.config import Config
 from sessiond.garbage import YoungCollector
+from sessiond.records.sink import SinkError
 from sessiond.service import Service, split_address
 from sessiond.sources import ConfigError
 from sessiond.watch import LoopWatch
@@ -78,7 +79,7 @@ async def _serve(config: Config) -> int:
         reason = error.strerror or error  # alone: the trace of an address in use helps nobody
         logger.error("Cannot listen on %s and %s: %s", config.listen, config.metrics, reason)  # noqa: TRY400
         return 1
-    except StoreError as error:
+    except (StoreError, SinkError) as error:
         logger.error("%s", error)  # noqa: TRY400  (as above)
         return 1
     YoungCollector(call_later, watch.pauses.observe).start()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
-import time
 from typing import cast
 
 from sessiond.actors.clock import Clock, SystemClock
@@ -15,10 +13,10 @@ from sessiond.actors.registry import RegistryActor, RegistryRef
 from sessiond.actors.session import SessionActor
 from sessiond.actors.store import StoreError
 from sessiond.config import Config
+from sessiond.keeping import Keeping
 from sessiond.metrics.collecting import Collecting
 from sessiond.metrics.endpoint import endpoint
-from sessiond.stores.opening import configured
-from sessiond.stores.sqlite import SqliteStore
+from sessiond.records.sink import SinkError
 from sessiond.transport.observed import LATENCY_BOUNDS
 from sessiond.transport.server import FrontEnd
 from sessiond.watch import LoopWatch
@@ -26,9 +24,6 @@ from sessiond.watch import LoopWatch
 __all__ = ["Service"]
 
 logger = logging.getLogger(__name__)
-
-PROGRESS_SECONDS = 2.0
-"""Between two lines of the log that say how far the recovery is."""
 
 
 class Service:
@@ -54,8 +49,7 @@ class Service:
         self._clock = clock or SystemClock()
         self._session_class = session_class
         self._watch = watch
-        self._context: Context | None = None
-        self._store: SqliteStore | None = None
+        self._keeping: Keeping | None = None
         self._obstacle: str | None = "starting"
         """What keeps gateways out at the moment."""
         self.failed = asyncio.Event()
@@ -67,10 +61,10 @@ class Service:
         Raises:
             OSError: an address cannot be listened on.
             StoreError: the store cannot be used.
+            SinkError: a sink of call records cannot be used.
         """
         loop = asyncio.get_running_loop()
         config = self._config
-        store = configured(config.store)
         context = Context.create(
             config.sessions,
             LoopDispatcher(loop),
@@ -81,21 +75,18 @@ class Service:
             watching=config.watch,
             commanding=config.commands,
         )
-        self._context = context
-        if store is not None:
-            self._store = store
-            context.keep_in(store, is_relaxed=config.store.durability == "relaxed")
+        if config.store.kind != "memory":
+            self._keeping = Keeping(config, context, self._clock)
         self.registry = cast("RegistryRef", RegistryActor.start(context, self._session_class))
         self._front_end_ref = FrontEnd.start(context, self.registry.local(), self._config.limits, loop)
         self._front_end = self._front_end_ref.local()
-        collecting = functools.partial(Collecting, context, self._front_end.observed, LATENCY_BOUNDS, self._watch)
-        self._metrics = endpoint(collecting, self._current_obstacle)
+        self._metrics = endpoint(lambda: self._collecting(context), self._current_obstacle)
         try:
             self.metrics_port = await self._metrics.open(*split_address(self._config.metrics))
-            if store is not None:
-                await self._recover(store)
+            if self._keeping is not None:
+                await self._recover(self._keeping)
             self.port = await self._front_end.open(*split_address(self._config.listen))
-        except (OSError, StoreError):
+        except (OSError, StoreError, SinkError):
             await self.stop()
             raise
         self._obstacle = None
@@ -105,30 +96,26 @@ class Service:
         self._obstacle = "draining"
         await self._front_end.drain()
         self._front_end_ref.stop(block=False)
+        if self._keeping is not None:
+            await asyncio.to_thread(self._keeping.stop_delivery)
         await self.registry.stop(block=False)
-        if self._store is not None:
-            await asyncio.to_thread(self._store.close)
+        if self._keeping is not None:
+            await asyncio.to_thread(self._keeping.close)
         await self._metrics.close()
 
-    async def _recover(self, store: SqliteStore) -> None:
+    async def _recover(self, keeping: Keeping) -> None:
         """Have the sessions be there that were there before; nobody is served meanwhile."""
-        self._obstacle = "opening the store"
-        began = time.monotonic()
-        recovered = await asyncio.to_thread(store.open)
-        count, told = 0, began
-        for count in self.registry.local().recover(recovered):
-            self._obstacle = f"recovering: {count} of {recovered.count} sessions"
-            if time.monotonic() - told > PROGRESS_SECONDS:
-                told = time.monotonic()
-                logger.info("Recovered %d of %d sessions", count, recovered.count)
+        await asyncio.to_thread(keeping.open)
+        for _ in keeping.recover(self.registry.local()):
+            self._obstacle = keeping.progress
             await asyncio.sleep(0)
-        logger.info("Recovered %d sessions from %s in %.1f s", count, self._config.store.path, time.monotonic() - began)
+
+    def _collecting(self, context: Context) -> Collecting:
+        sinks = () if self._keeping is None else self._keeping.sinks
+        return Collecting(context, self._front_end.observed, LATENCY_BOUNDS, self._watch, sinks)
 
     def _current_obstacle(self) -> str | None:
-        journal = None if self._context is None else self._context.journal
-        if self._obstacle is None and journal is not None and journal.failure is not None:
-            return f"the store cannot keep changes: {journal.failure}"
-        return self._obstacle
+        return self._obstacle or (None if self._keeping is None else self._keeping.obstacle)
 
     def _give_up(self, actor: str) -> None:
         logger.critical("The %s crashes again and again; the service stops", actor)

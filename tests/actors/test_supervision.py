@@ -8,6 +8,7 @@ from pykka.messages import ProxyCall
 from runtimes import PATIENCE
 
 from sessiond.actors.errors import Internal, InvalidRequest, Unavailable
+from sessiond.actors.future import Pending
 from sessiond.actors.service import FIRST_BACKOFF, ServiceActor
 from sessiond.actors.supervision import CrashLog, LogRate, RestartWindow
 from sessiond.actors.surveyor import SurveyorActor
@@ -262,6 +263,52 @@ def test_a_work_that_fails_later_is_answered(manager, error, told):
     with pytest.raises(told):
         reply.get(timeout=PATIENCE)
     assert manager.context.tally.restarts == {}
+
+
+class Waiting:
+    """Work that waits before each step, and is done after three."""
+
+    def __init__(self):
+        self.awaited = []
+
+    def step(self):
+        if len(self.awaited) == 3:
+            return "done"
+        self.awaited.append(Pending())
+        return self.awaited[-1]
+
+
+def test_a_work_that_waits_takes_its_next_step_however_that_comes_out(manager):
+    work = Waiting()
+    (reply,) = survey(manager, work)
+    manager.settle()
+    work.awaited[0].set("read")
+    manager.settle()
+    work.awaited[1].fail(Unavailable("no"))
+    manager.settle()
+    assert not reply.done()
+    work.awaited[2].set("read")
+    assert reply.get(timeout=PATIENCE) == "done"
+
+
+def test_a_work_that_waits_keeps_no_other_waiting(manager):
+    waiting, busy = Waiting(), Endless()
+    survey(manager, waiting, busy)
+    for _ in range(5):
+        manager.settle()
+    assert len(waiting.awaited) == 1
+    assert busy.steps > 1
+
+
+def test_what_a_work_waits_for_may_come_after_the_service_has_stopped(manager):
+    work = Waiting()
+    (reply,) = survey(manager, work)
+    manager.settle()
+    manager.registry.stop()
+    with pytest.raises(Unavailable):
+        reply.get(timeout=PATIENCE)
+    work.awaited[0].set("read")
+    assert len(work.awaited) == 1
 
 
 def test_stopping_the_service_answers_works_that_are_not_done(manager):

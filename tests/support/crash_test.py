@@ -113,7 +113,7 @@ class CrashTest:
         for thread in threads:
             thread.start()
         # The instant has to come by itself: at one that followed from the answers the service would always do the same.
-        Event().wait(self._random.uniform(0.1, 0.6) if self._random.random() < 0.9 else 3.0)
+        Event().wait(self._random.uniform(0.1, 0.5) if self._random.random() < 0.95 else 3.0)
         service.popen.send_signal(signal.SIGKILL if self._random.random() < 0.9 else signal.SIGTERM)
         service.popen.wait(PATIENCE)
         self._crashed_at = time.time()

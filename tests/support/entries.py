@@ -20,7 +20,7 @@ class Entry:
 def add(directory: Directory[Entry], **fields: Any) -> Entry:
     """Add the next session: id ``id-1`` and so on, and active unless ``fields`` say otherwise."""
     seq = directory.next_seq()
-    given = {"id": f"id-{seq}", "type": "sip", "state": "active", "metadata": {}, **fields}
+    given = {"id": f"id-{seq}", "type": "sip", "state": "active", "metadata": {}, "created_at": 0.0, **fields}
     entry = Entry(seq, Session(**dict.fromkeys(Session.__struct_fields__) | given))
     directory.add(entry)
     return entry

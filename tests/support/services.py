@@ -24,8 +24,8 @@ from sessiond.actors.registry import RegistryActor
 from sessiond.actors.results import Registered
 from sessiond.actors.session import SessionActor, SessionRef
 from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
-from sessiond.stores.opening import configured
 from sessiond.stores.settings import StoreSettings
+from sessiond.stores.sqlite import SqliteStore
 
 __all__ = ["ManualTimers", "Service", "send", "service"]
 
@@ -83,7 +83,7 @@ class Service:
             watching=watching,
             commanding=commanding,
         )
-        self.store = configured(store)
+        self.store = None if store.kind == "memory" else SqliteStore(store)
         if self.store is not None:
             self.context.keep_in(self.store, is_relaxed=store.durability == "relaxed")
         self.registry = RegistryActor.start(self.context, session_class)
