@@ -36,8 +36,8 @@ class CompactIndex:
         self._shards: dict[int, tuple[array[int], array[int]]] = {}
         """The digests of each shard that has any, ascending, and whose they are, at the same places."""
 
-    def add(self, key: int, n: int) -> None:
-        """Note that ``n`` has a value of digest ``key``."""
+    def add(self, key: int, n: int) -> bool:
+        """Note that ``n`` has a value of digest ``key``; whether others have, too."""
         shard = self._shards.get(key >> SHARD_SHIFT)
         if shard is None:
             shard = self._shards[key >> SHARD_SHIFT] = (array("Q"), array("Q"))
@@ -45,6 +45,7 @@ class CompactIndex:
         place = bisect_right(digests, key)
         digests.insert(place, key)
         numbers.insert(place, n)
+        return place > 0 and digests[place - 1] == key
 
     def remove(self, key: int, n: int) -> None:
         """Note that ``n`` no longer has it; KeyError if it had not."""

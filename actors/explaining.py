@@ -38,7 +38,12 @@ class Explaining(Generic[E]):
         self._admission = admission
         filters: dict[str, Any] = {limit.by: value} if limit.key is None else {"metadata": {limit.key: value}}
         query = ListQuery(**filters, limit=options.limit, cursor=options.cursor)
-        self._listing = Listing(query, directory, view, instance)
+        self._listing = self._list(query, directory, view, instance)
+
+    def _list(
+        self, query: ListQuery, directory: Directory[E], view: Callable[[E], Session], instance: str
+    ) -> Listing[E]:
+        return Listing(query, directory, view, instance)
 
     def step(self, budget: int = STEP_BUDGET) -> Explanation | None:
         """A bounded piece of work; the explanation once it is done, with the count as of then, else None."""

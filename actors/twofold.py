@@ -36,8 +36,7 @@ class TwofoldIndex(FieldIndex):
             return
         self.remove(value, n)
         key = digest(value)
-        self.passive.add(key, n)
-        if self.passive.size(key) > MANY:
+        if self.passive.add(key, n) and self.passive.size(key) > MANY:
             self._holders[value] = self[value]
             self.passive.take(key)
 

@@ -32,6 +32,9 @@ class Writer(Protocol):
     def finish(self) -> None:
         """There are no more. Without it the file is not whole."""
 
+    def abandon(self) -> None:
+        """The file will not be whole, and may be closed; nothing more is written."""
+
 
 class JsonLinesWriter:
     """One JSON object in UTF-8 on each line."""
@@ -45,6 +48,9 @@ class JsonLinesWriter:
         self._file.write(b"".join(_encode(record) + b"\n" for record in records))
 
     def finish(self) -> None:
+        """See ``Writer``."""
+
+    def abandon(self) -> None:
         """See ``Writer``."""
 
 
@@ -66,6 +72,9 @@ class CsvWriter:
     def finish(self) -> None:
         """See ``Writer``."""
         self._pass_on()
+
+    def abandon(self) -> None:
+        """See ``Writer``."""
 
     def _pass_on(self) -> None:
         self._file.write(self._text.getvalue().encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
@@ -42,12 +43,28 @@ SCHEMA = pa.schema([pa.field(name, _type(name), nullable=name in _OPTIONAL) for 
 """Times are moments, durations seconds; metadata and history are JSON."""
 
 
+class _Sink(io.RawIOBase):
+    """A file, until it is let go of: pyarrow must end what it has begun, and writes when it does."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file: BinaryIO | None = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.file is not None:
+            self.file.write(data)
+        return len(data)
+
+
 class ParquetWriter:
-    """See ``export.Writer``. Writes row groups; the file cannot be read before the last one."""
+    """See ``export.Writer``. Writes row groups; the file cannot be read before it is finished."""
 
     def __init__(self, file: BinaryIO) -> None:
         """Write to ``file``, which need not be able to seek."""
-        self._writer = parquet.ParquetWriter(file, SCHEMA, compression="zstd")
+        self._sink = _Sink(file)
+        self._writer = parquet.ParquetWriter(self._sink, SCHEMA, compression="zstd")
         self._rows: list[list[Any]] = []
         self._pages = 0
 
@@ -61,6 +78,11 @@ class ParquetWriter:
     def finish(self) -> None:
         """See ``export.Writer``."""
         self._pass_on()
+        self._writer.close()
+
+    def abandon(self) -> None:
+        """See ``export.Writer``."""
+        self._sink.file = None
         self._writer.close()
 
     def _pass_on(self) -> None:

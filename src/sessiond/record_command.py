@@ -81,7 +81,7 @@ def add_records(add: Add) -> None:
 
 def _add_record_options(parser: argparse.ArgumentParser) -> None:
     add_server(parser)
-    add_timeout(parser, 30.0)
+    add_timeout(parser, 10.0)
     _add_filters(parser.add_argument_group("filters", "All that are given must match.").add_argument)
 
 

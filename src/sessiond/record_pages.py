@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from sessiond.actors.errors import SessiondError
 from sessiond.actors.params import MAX_PAGE
 from sessiond.call import server_address
 from sessiond.record_output import LISTED, output, writer
+from sessiond.records.export import Writer
 from sessiond.sources import ConfigError
 from sessiond.transport.client import Client
 
@@ -23,18 +25,25 @@ def export(server: str, timeout: float, query: Mapping[str, Any], form: str, pat
         BrokenPipeError: whoever reads standard output has seen enough.
         SessiondError: whatever the service answers, or that it cannot be reached.
     """
-    count = 0
     try:
         with _client(server, timeout) as client, output(path) as file:
-            table = writer(form, file)
-            for page in _pages(client, {"limit": MAX_PAGE, **query}):
-                table.write(page)
-                count += len(page)
-            table.finish()
-    except BrokenPipeError:
+            return _write(_pages(client, {"limit": MAX_PAGE, **query}), writer(form, file))
+    except (SessiondError, BrokenPipeError):  # of which some are errors of the system too
         raise
     except OSError as error:
         raise ConfigError(f"{path or 'standard output'} cannot be written: {error.strerror or error}") from None
+
+
+def _write(pages: Iterator[list[Any]], table: Writer) -> int:
+    count = 0
+    try:
+        for page in pages:
+            table.write(page)
+            count += len(page)
+        table.finish()
+    except BaseException:
+        table.abandon()
+        raise
     return count
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from entries import Entry, add
 
+from sessiond.actors.deep_explaining import DeepExplaining
 from sessiond.actors.deep_listing import DeepListing
 from sessiond.actors.errors import Unavailable
 from sessiond.actors.future import Pending
+from sessiond.actors.limits import Admission, Limit
 from sessiond.actors.loading import Loading
-from sessiond.actors.params import ListQuery
+from sessiond.actors.params import ExplainOptions, ListQuery
 from sessiond.actors.passive import PassiveDirectory
 from sessiond.actors.store import Live
 
@@ -101,3 +103,19 @@ def test_a_store_that_cannot_read_fails_the_work(directory):
     store.pending.fail(Unavailable("The store is gone"))
     with pytest.raises(Unavailable):
         work.step()
+
+
+def test_an_explanation_has_the_passive_sessions_behind_a_limit(directory):
+    entries = [add(directory, caller="+1") for _ in range(3)]
+    admission = Admission([Limit(name="callers", by="caller", concurrent=9)], directory)
+    for entry in entries[:2]:
+        directory.passivate(entry)
+    options = ExplainOptions(value="+1")
+    store = Reading(*entries)
+    explaining = DeepExplaining("callers", options, admission, directory, lambda entry: entry.record, "instance")
+    work = Loading(explaining, store.read, lambda live: store.entries[live.seq].record)
+    assert work.step() is store.pending
+    store.answer()
+    explanation = work.step()
+    assert explanation.current == 3
+    assert explanation.sessions == [entry.record for entry in entries]
