@@ -108,4 +108,8 @@ def collector(registry: RegistryRef) -> Collector:
     from sessiond.metrics.collecting import Collecting  # noqa: PLC0415
     from sessiond.metrics.collector import SessionCollector  # noqa: PLC0415
 
-    return SessionCollector(lambda: registry.ask(Turn(lambda actor: actor.work(Collecting)), timeout=COLLECT_SECONDS))
+    def begin(context: Context) -> Collecting:
+        keeping = _kept.get(registry.actor_urn)
+        return Collecting(context, sinks=() if keeping is None else keeping.sinks)
+
+    return SessionCollector(lambda: registry.ask(Turn(lambda actor: actor.work(begin)), timeout=COLLECT_SECONDS))
