@@ -127,7 +127,7 @@ def _commanded(verdict: Verdict) -> Commanded:
 
 def _follow(context: Context, session: SessionActor, verdict: Verdict) -> Terminated:
     """End the session if the gateway has hung up, or nobody could be asked; an end that it has stands."""
-    present = context.directory.at(session.seq)
+    present = context.session(session.seq)
     if present is not None and not isinstance(present, EndedSession):
         if verdict.outcome not in {DONE, NOT_FOUND, NOT_ASKED}:
             raise refusal(verdict)

@@ -10,6 +10,7 @@ from typing import Literal, Required, TypeAlias, TypedDict
 
 from sessiond.actors.params import EndedBy, Field, GroupField
 from sessiond.actors.record import Scalar
+from sessiond.actors.record_params import RecordField
 
 __all__ = [
     "CommandArguments",
@@ -22,6 +23,9 @@ __all__ = [
     "FilterArguments",
     "GatewayArguments",
     "ListArguments",
+    "RecordArguments",
+    "RecordFields",
+    "RecordWalkArguments",
     "RegistrationArguments",
     "SyncArguments",
     "Target",
@@ -110,6 +114,37 @@ class ListArguments(WalkArguments, total=False):
     cursor: str | None
 
 
+class RecordWalkArguments(TypedDict, total=False):
+    """What ``records`` takes; see ``record_params.RecordFilters``. None matches absent.
+
+    ``limit`` is how many records are fetched at a time.
+    """
+
+    type: str
+    gateway: str | None
+    external_id: str | None
+    caller: str | None
+    callee: str | None
+    direction: str | None
+    parent: str | None
+    group: str | None
+    metadata: Mapping[str, Scalar | None]
+    end_reason: str | Sequence[str]
+    ended_by: EndedBy | Sequence[EndedBy]
+    created_after: float | None
+    created_before: float | None
+    ended_after: float | None
+    ended_before: float | None
+    order: Literal["asc", "desc"]
+    limit: int
+
+
+class RecordArguments(RecordWalkArguments, total=False):
+    """What ``list_records`` takes, but for ``fields``; see ``record_params.RecordQuery``."""
+
+    cursor: str | None
+
+
 class CountArguments(FilterArguments, total=False):
     """What ``count_sessions`` takes; see ``params.CountQuery``."""
 
@@ -171,3 +206,6 @@ class GatewayArguments(TypedDict, total=False):
 
 Fields: TypeAlias = Sequence[Field]
 """The names of the fields that ``list_sessions`` shall show."""
+
+RecordFields: TypeAlias = Sequence[RecordField]
+"""The names of the fields that ``list_records`` shall show."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import msgspec
 
 from sessiond.actors.record import Metadata
 from sessiond.actors.results import HistoryEntry
 
-__all__ = ["CallRecord", "CallRecords"]
+__all__ = ["CallRecord", "CallRecords", "Durations", "durations"]
 
 
 class CallRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -51,8 +53,29 @@ class CallRecord(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class CallRecords(msgspec.Struct, frozen=True):
-    """The answer to ``list_records``."""
+    """One page of ``list_records``."""
 
-    records: list[CallRecord]
+    records: list[CallRecord] | list[dict[str, Any]]
+    """Whole records, or maps of the ``fields`` asked for. There may be none although there is a cursor."""
     cursor: str | None
     """For the next page; None on the last one."""
+
+
+class Durations(NamedTuple):
+    """How long the parts of a call took, in seconds; see ``CallRecord``."""
+
+    setup: float
+    ring: float
+    talk: float
+    total: float
+
+
+def durations(created_at: float, ringing_at: float | None, answered_at: float | None, ended_at: float) -> Durations:
+    """What the times of a call, which are never before one another, make of it."""
+    set_up = ended_at if answered_at is None else answered_at
+    return Durations(
+        setup=max(0.0, set_up - created_at),
+        ring=0.0 if ringing_at is None else max(0.0, set_up - ringing_at),
+        talk=0.0 if answered_at is None else max(0.0, ended_at - answered_at),
+        total=max(0.0, ended_at - created_at),
+    )

@@ -88,6 +88,10 @@ class ChangeLog:
         """Whether everything after the change of that number is kept; it is not if there was no such change yet."""
         return self.base <= number <= self.last
 
+    def go_on_after(self, number: int) -> None:
+        """Give greater numbers than ``number`` only. Before anything is recorded."""
+        self.last = self._begun = max(self.last, number)
+
     def open(self) -> None:
         """Begin to record. All that has happened before, since the last time, counts as one change that is not kept."""
         self.last += 1

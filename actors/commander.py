@@ -148,9 +148,9 @@ class CommanderActor(ServiceActor):
     def _asked_of(self, command: Command[Any]) -> Sequence[Incarnation]:
         """Those of whom one is to carry out a command: who holds its session, or else whoever is there."""
         if command.seq is not None:
-            session = self._context.directory.at(command.seq)
+            session = self._context.session(command.seq)
             if session is not None and not isinstance(session, EndedSession):
-                command.holder = session._incarnation  # noqa: SLF001
+                command.holder = session.incarnation
         if command.holder is not None:
             return (command.holder,)
         return self._context.incarnations.of.get(command.gateway, ())
@@ -211,7 +211,7 @@ class CommanderActor(ServiceActor):
         """Whether a command is about a live session that has ended meanwhile."""
         if not command.needs_life:
             return False
-        session = self._context.directory.at(command.seq)  # type: ignore[arg-type]  # then it has one
+        session = self._context.session(command.seq)  # type: ignore[arg-type]  # then it has one
         return session is None or isinstance(session, EndedSession)
 
     def _take(self, command: Command[Any], judge: Callable[[Sequence[Link]], Verdict | None]) -> None:
@@ -258,12 +258,14 @@ class CommanderActor(ServiceActor):
 
     def _note(self, command: Command[Any], outcome: str) -> None:
         """Have the history of the session tell of it, as long as the session is known."""
-        session = None if command.seq is None else self._context.directory.at(command.seq)
+        session = None if command.seq is None else self._context.session(command.seq)
         if session is not None:
             at = self._context.clock.read().wall
             reason = command.arguments.get("reason")
             told = (command.method, outcome, reason) if isinstance(reason, str) else (command.method, outcome)
             session.timeline = noted(session.timeline, COMMAND, command.author, at, named(told))
+            if not isinstance(session, EndedSession):
+                self._context.consequences.noted(session)
 
 
 def _nobody_waits(_verdict: Verdict) -> None:

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from sessiond.actors.changelog import ChangeLog
 from sessiond.actors.clock import Clock, Instant, TurnClock
+from sessiond.actors.consequences import AtOnce, Consequences
+from sessiond.actors.deadlines import Timeouts
 from sessiond.actors.directory import Directory
 from sessiond.actors.dispatcher import Dispatcher
 from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnations
+from sessiond.actors.journal import Journal
 from sessiond.actors.limits import Admission, Limit, indexes
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
 from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
+from sessiond.actors.standing import Standing
+from sessiond.actors.store import Records, Store
 from sessiond.actors.supervision import CrashLog, LogRate, RestartWindow
 from sessiond.actors.sync import Syncs
 from sessiond.actors.tally import Tally
@@ -25,10 +30,12 @@ if TYPE_CHECKING:
     from sessiond.actors.commander import CommanderActor
     from sessiond.actors.session import SessionActor
 
-__all__ = ["TICK", "Context", "Known"]
+__all__ = ["TICK", "Context", "Known", "Listed"]
 
 Known: TypeAlias = "SessionActor | EndedSession"
-"""What the directory has of a session: its actor, or what is left of it."""
+"""What requests for a session meet: its actor, or what is left of it."""
+Listed: TypeAlias = "Known | Standing"
+"""What the directory lists of a session: the same, or while a store keeps it what that has acknowledged."""
 
 R = TypeVar("R")
 
@@ -53,7 +60,7 @@ class Context:
     commanding: Commanding
     dispatcher: Dispatcher
     clock: TurnClock
-    directory: Directory[Known]
+    directory: Directory[Listed]
     admission: Admission
     requests: Requests
     retention: Retention
@@ -73,6 +80,14 @@ class Context:
     watching: WatchSettings
     changes: ChangeLog
     """What watchers are told."""
+    consequences: Consequences = dataclasses.field(init=False)
+    """What is to be told of every change of a session."""
+    timeouts: Timeouts = dataclasses.field(init=False)
+    """Those of every session that has none of its own."""
+    store: Store | None = None
+    """What keeps the sessions; None if nothing does."""
+    journal: Journal | None = None
+    """What has not been acknowledged by the store; None without one."""
     recording: ChangeLog | None = None
     """The same while changes are to be told to it; None while nobody watches."""
     commander: CommanderActor | None = None
@@ -83,6 +98,30 @@ class Context:
     """The incarnation whose request is being carried out, None for whoever has not registered as a gateway."""
     author: int = CLIENT
     """The requester's number in histories: kept beside it, for the quickest of looks."""
+    records: Records | None = None
+    """The records of calls that have ended; None if nothing keeps any."""
+
+    def __post_init__(self) -> None:
+        """Have the consequences of changes follow at once."""
+        self.consequences = AtOnce(self)
+        self.timeouts = self.settings.timeouts
+
+    def keep_in(self, store: Store, *, is_relaxed: bool) -> Journal:
+        """Have ``store`` keep the sessions, of which there are none yet."""
+        journal = Journal(self, store, is_relaxed=is_relaxed)
+        self.store, self.journal, self.consequences = store, journal, journal
+        return journal
+
+    def session(self, seq: int) -> Known | None:
+        """What requests for the session of that number meet, None if there is none."""
+        entry = self.directory.at(seq)
+        return entry.newest if isinstance(entry, Standing) else entry
+
+    def addressed(self, gateway: str | None, external_id: str) -> tuple[list[Known], Known | None]:
+        """The sessions of an address, as requests for them see it: see ``Directory.addressed``."""
+        if self.journal is not None:
+            return self.journal.addressed(gateway, external_id)
+        return self.directory.addressed(gateway, external_id)  # type: ignore[return-value]  # none of them is kept
 
     def ask_as(self, requester: Incarnation | None) -> None:
         """Carry out the requests that follow as those of ``requester``."""
@@ -113,7 +152,7 @@ class Context:
         """The books of a service that knows no session yet; no two limits have the same name."""
         instance = secrets.token_hex(8)
         limits = tuple(limits)
-        directory: Directory[Known] = Directory(*indexes(settings.metadata_indexes, limits))
+        directory: Directory[Listed] = Directory(*indexes(settings.metadata_indexes, limits))
         return cls(
             settings,
             gateways,

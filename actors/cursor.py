@@ -4,20 +4,33 @@ from __future__ import annotations
 
 import struct
 from base64 import b64decode, urlsafe_b64encode
+from collections.abc import Mapping
 from hashlib import blake2b
+from typing import Any, Protocol
 
 import msgspec
 
 from sessiond.actors.errors import InvalidRequest
-from sessiond.actors.params import ListQuery
 
 __all__ = ["pack", "seal", "unpack"]
 
 _LAYOUT = struct.Struct(">Q10s")
 
 
-def seal(query: ListQuery, instance: str) -> bytes:
-    """What a cursor is good for, in 10 bytes: these filters in this order, in this run of the service."""
+class Query(Protocol):
+    """What is listed, and in which order."""
+
+    @property
+    def order(self) -> str: ...
+    @property
+    def given(self) -> Mapping[str, Any]: ...
+
+
+def seal(query: Query, instance: str) -> bytes:
+    """What a cursor is good for, in 10 bytes: these filters in this order, of whatever ``instance`` names.
+
+    What does not outlive the service is named by its run.
+    """
     text = msgspec.msgpack.encode((instance, query.order, query.given), order="deterministic")
     return blake2b(text, digest_size=10).digest()
 

@@ -106,6 +106,10 @@ class Directory(Generic[E]):
         self._last_seq += 1
         return self._last_seq
 
+    def go_on_after(self, seq: int) -> None:
+        """Give greater numbers than ``seq`` only."""
+        self._last_seq = max(self._last_seq, seq)
+
     @property
     def last_seq(self) -> int:
         """The number that was given last."""
@@ -142,6 +146,25 @@ class Directory(Generic[E]):
         for key, index in self.metadata.items():
             if (value := record.metadata.get(key)) is not None:
                 index.add(strict(value), seq)
+
+    def add_ended(self, entry: E) -> None:
+        """Take in what is left of a session that has ended before this run of the service."""
+        seq, record = entry.seq, entry.record
+        self.by_id[record.id] = entry
+        self._size += 1
+        self.table.put(seq, entry)
+        self.states[ENDED].add(seq)
+        if seq >> CHUNK_SHIFT != self._types.number:
+            self._open_chunk(seq >> CHUNK_SHIFT)
+        bit = BIT[seq & OFFSET_MASK]
+        for index, value in (
+            (self._types, record.type),
+            (self._gateways, record.gateway),
+            (self._directions, record.direction),
+        ):
+            index.newest[value] = index.newest.get(value, 0) | bit
+        if record.external_id is not None:
+            self._external_ids.add(record.external_id, seq)
 
     def _count(self, record: Session, seq: int) -> None:
         for index, field in self._counted:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sessiond.actors.mailbox import Mailbox
 
-__all__ = ["Pending", "ReplyFuture"]
+__all__ = ["Held", "Pending", "ReplyFuture"]
 
 T = TypeVar("T")
 
@@ -69,6 +69,25 @@ class Pending(Generic[T]):
         followers, self._followers = self._followers, []
         for follower in followers:
             follower(value, error)
+
+
+class Held(Pending[T]):
+    """A turn's answer that is known, and told once what it is based on is kept."""
+
+    __slots__ = ("answer", "error")
+
+    def __init__(self, answer: T, error: BaseException | None) -> None:
+        """Hold ``answer`` back, or ``error`` if that is not None."""
+        super().__init__()
+        self.answer = answer
+        self.error = error
+
+    def release(self) -> None:
+        """Tell it."""
+        if self.error is None:
+            self.set(self.answer)
+        else:
+            self.fail(self.error)
 
 
 class ReplyFuture(pykka.Future[T]):

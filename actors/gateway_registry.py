@@ -111,8 +111,10 @@ class GatewayRegistry(ServiceActor):
     def sync(self, name: str, part: SyncPart, incarnation: Incarnation | None) -> Synced:
         """``sync_sessions``, by ``incarnation`` or by somebody who is none and only wants to know."""
         sync = self._sync_of(name, part, incarnation)
+        journal = self.context.journal
         try:
-            return self._go_on(sync, part)
+            synced = self._go_on(sync, part)
+            return synced if journal is None else journal.reply_after_all(synced)
         except BaseException:
             self.context.syncs.fail(sync)  # nobody is to be missed who was named in a part that failed
             raise
@@ -158,7 +160,7 @@ class GatewayRegistry(ServiceActor):
             self._try_to_confirm(seq, incarnation)
 
     def _try_to_confirm(self, seq: int, incarnation: Incarnation) -> None:
-        session = self.context.directory.at(seq)
+        session = self.context.session(seq)
         if isinstance(session, SessionActor):
             perform(session, lambda actor: actor.confirm(incarnation))
 
@@ -191,12 +193,12 @@ class GatewayRegistry(ServiceActor):
 
     def _by_ids(self, name: str, ids: Sequence[str]) -> Iterator[tuple[str, list[Known]]]:
         for each in ids:
-            session = self.context.directory.by_id.get(each)
+            session: Known | None = self.context.directory.by_id.get(each)  # type: ignore[assignment]  # never a standing
             yield each, [] if session is None or session.record.gateway != name else [session]
 
     def _by_external_ids(self, name: str, external_ids: Sequence[str]) -> Iterator[tuple[str, list[Known]]]:
         for each in external_ids:
-            live, ended = self.context.directory.addressed(name, each)
+            live, ended = self.context.addressed(name, each)
             if len(live) >= MAX_ADDRESSED:  # maybe not all: who is not named must not be missed for that
                 raise Conflict("Very many live sessions have this address: use their ids", external_id=each)
             yield each, live or ([] if ended is None else [ended])
@@ -213,6 +215,11 @@ class GatewayRegistry(ServiceActor):
                 raise LimitExceeded("As many gateways are known as may be", limit="max_gateways", maximum=most)
             gateway = self._gateways[name] = GatewayActor.start(self.context, name, self._gone).local()
         return gateway
+
+    def _start_gateways(self) -> None:
+        """Have an actor look after each gateway that held sessions before this run: it finds the gateway lost."""
+        for name in self.context.incarnations.of:
+            self._gateways[name] = GatewayActor.start(self.context, name, self._gone).local()
 
     def _gone(self, gateway: GatewayActor, name: str) -> None:
         """Nothing is left of a gateway, and its actor stops; there may be another one already."""

@@ -12,6 +12,7 @@ from pykka.messages import ProxyCall
 from sessiond.actors.actor import EventActor
 from sessiond.actors.errors import Internal, SessiondError
 from sessiond.actors.future import Pending
+from sessiond.actors.turns import run
 
 if TYPE_CHECKING:
     from pykka import Future
@@ -29,6 +30,10 @@ class Performer(Protocol):
 
     @property
     def _ref(self) -> EventRef[Any] | None: ...
+
+    def run_turn(self, operation: Callable[[Any], R]) -> R:
+        """Run an operation of a turn on it, see ``run``."""
+        ...
 
     def _crashed(self, error: BaseException) -> Internal: ...
 
@@ -49,6 +54,10 @@ class GuardedActor(EventActor):
     @abc.abstractmethod
     def _crashed(self, error: BaseException) -> Internal:
         """Deal with a crash in a turn of this actor; what to tell the asker."""
+
+    def run_turn(self, operation: Callable[[Any], R]) -> R:
+        """See ``Performer``."""
+        return run(self, operation)
 
     def _failed(self, error: BaseException) -> Internal:
         """Deal with a crash in the actor's own work, which no request asked for; by default no other than any."""
@@ -113,23 +122,13 @@ def perform(actor: A, operation: Callable[[A], R]) -> R:
     """
     ref = actor._ref  # noqa: SLF001
     if ref is None:  # nobody ever asked for its ref, so nobody can have sent it anything
-        return run(actor, operation)
+        return actor.run_turn(operation)
     mailbox = ref.actor_inbox
     if not mailbox.claim_idle():
         pending: Pending[R] = Pending()
         mailbox.put(Envelope(Turn(operation), reply_to=cast("Future[Any]", _Reply(pending))))
         return pending  # type: ignore[return-value]  # stands for an R: see above
     try:
-        return run(actor, operation)
+        return actor.run_turn(operation)
     finally:
         mailbox.settle()
-
-
-def run(actor: A, operation: Callable[[A], R]) -> R:
-    """A turn of ``actor`` at once, ahead of whatever waits in its mailbox; for the rest see ``perform``."""
-    try:
-        return operation(actor)
-    except SessiondError:
-        raise
-    except BaseException as error:  # noqa: BLE001  (as in ``GuardedActor._answer``)
-        raise actor._crashed(error) from None  # noqa: SLF001

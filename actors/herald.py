@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sessiond.actors.audience import Audience
     from sessiond.actors.changelog import SessionChange
-    from sessiond.actors.context import Context, Known
+    from sessiond.actors.context import Context, Listed
     from sessiond.actors.params import WatchQuery
     from sessiond.actors.record import Session
 
@@ -44,7 +44,7 @@ class _Watcher:
 
     __slots__ = ("audience", "stalled_at", "watch")
 
-    def __init__(self, watch: Watch[Known], audience: Audience) -> None:
+    def __init__(self, watch: Watch[Listed], audience: Audience) -> None:
         self.watch = watch
         self.audience = audience
         self.stalled_at: float | None = None
@@ -252,7 +252,7 @@ class HeraldActor(ServiceActor):
             self._tell_later(TICK, _Tick())
 
 
-def _view(known: Known) -> Session:
+def _view(known: Listed) -> Session:
     return known.get()
 
 

@@ -48,18 +48,16 @@ _decode = msgspec.msgpack.Decoder(_Kept).decode
 _values: Callable[[Any], tuple[Any, ...]] = msgspec.structs.astuple
 
 
-def pack(image: Image) -> bytes:
-    """``image`` in bytes."""
-    return _encode(
-        (
-            _values(image.record),
-            image.timeouts,
-            image.touched,
-            image.request,
-            image.is_held,
-            image.timeline,
-        )
-    )
+def pack(
+    record: Session,
+    timeouts: tuple[float, float, float] | None,
+    touched: float,
+    request: tuple[str, bytes] | None,
+    is_held: bool,
+    timeline: bytes,
+) -> bytes:
+    """The ``Image`` of these in bytes."""
+    return _encode((_values(record), timeouts, touched, request, is_held, timeline))
 
 
 def unpack(data: bytes) -> Image:

@@ -158,22 +158,39 @@ class Authors:
     """Who made the changes that histories tell of, by number."""
 
     def __init__(self) -> None:
-        self._known = [Author("client"), Author("service"), Author("admin"), Author("gateway")]
+        self._known = dict(enumerate((Author("client"), Author("service"), Author("admin"), Author("gateway"))))
         self._numbers: dict[tuple[str, str | None], int] = {}
+
+        self._last = _UNKNOWN
+        self.announce: Callable[[int, str, str | None], object] | None = None
+        """Told of every new one, before its number is in any history."""
 
     def number(self, gateway: str, epoch: str | None) -> int:
         """The number of an incarnation."""
         number = self._numbers.get((gateway, epoch))
         if number is None:
-            if len(self._known) > MAX_AUTHORS:
+            number = self._last + 1
+            if number > MAX_AUTHORS:
                 return _UNKNOWN
-            number = self._numbers[gateway, epoch] = len(self._known)
-            self._known.append(Author("gateway", gateway, epoch))
+            self.recall(number, gateway, epoch)
+            if self.announce is not None:
+                self.announce(number, gateway, epoch)
         return number
+
+    def recall(self, number: int, gateway: str, epoch: str | None) -> None:
+        """Note one that had its number before this run of the service."""
+        self._last = max(self._last, number)
+        self._numbers[gateway, epoch] = number
+        self._known[number] = Author("gateway", gateway, epoch)
+
+    def gateways(self) -> Iterator[tuple[int, Author]]:
+        """The numbers that incarnations of gateways have."""
+        for (gateway, epoch), number in self._numbers.items():
+            yield number, Author("gateway", gateway, epoch)
 
     def __getitem__(self, number: int) -> Author:
         """Who has ``number``."""
-        return self._known[number]
+        return self._known.get(number) or self._known[_UNKNOWN]
 
 
 class Incarnations:

@@ -8,7 +8,7 @@ cannot be seen in what lives, so each value has a bucket for that, and only for 
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from operator import attrgetter
 from typing import Annotated, Any, NamedTuple
@@ -20,7 +20,7 @@ from sessiond.actors.directory import Directory
 from sessiond.actors.errors import InvalidRequest, LimitExceeded, NotFound
 from sessiond.actors.index import FieldIndex, strict
 from sessiond.actors.params import NewSession, ShortName, Value
-from sessiond.actors.record import Scalar
+from sessiond.actors.record import Scalar, Session
 from sessiond.actors.settings import Count
 
 __all__ = ["FIELDS", "MAX_BUCKETS", "MAX_SESSIONS", "Admission", "Buckets", "Limit", "Refusal", "indexes"]
@@ -191,17 +191,19 @@ class Buckets:
 class _Rule:
     """A limit, and where it finds what it needs to know."""
 
-    __slots__ = ("buckets", "index", "limit")
+    __slots__ = ("buckets", "expected", "index", "limit")
 
-    def __init__(self, limit: Limit, index: FieldIndex) -> None:
+    def __init__(self, limit: Limit, index: FieldIndex, expected: Counter[Hashable]) -> None:
         self.limit = limit
         self.index = index
+        self.expected = expected
         self.buckets = None if limit.per_second is None else Buckets(limit.per_second)
 
     def refusal(self, value: Scalar, key: Hashable, now: float) -> Refusal | None:
         """What keeps a session with ``value``, whose ``strict`` key is given, out at ``now``, if anything does."""
         limit = self.limit
-        if limit.concurrent is not None and (current := self.index.size(key)) >= limit.concurrent:
+        current = self.index.size(key) + self.expected[key]
+        if limit.concurrent is not None and current >= limit.concurrent:
             return Refusal(limit, value, current, limit.concurrent, is_rate=False)
         if limit.per_second is not None and self.buckets is not None and not self.buckets.has_room(key, now):
             level = math.ceil(self.buckets.level(key, now) - TOLERANCE)
@@ -214,8 +216,10 @@ class _Rules:
 
     def __init__(self, limits: list[Limit], index: FieldIndex) -> None:
         by, key = limits[0].by, limits[0].key
-        self._read: Callable[[NewSession], Any] = attrgetter(by) if key is None else _metadata_reader(key)
-        rules = [_Rule(limit, index) for limit in limits]
+        self._read: Callable[[NewSession | Session], Any] = attrgetter(by) if key is None else _metadata_reader(key)
+        expected: Counter[Hashable] = Counter()
+        self._expected = expected
+        rules = [_Rule(limit, index, expected) for limit in limits]
         self._of_any = [rule for rule in rules if rule.limit.value is None]
         self._of_one: dict[Hashable, list[_Rule]] = {}
         for rule in rules:
@@ -230,8 +234,17 @@ class _Rules:
             for rule in (*self._of_one.get(key, ()), *self._of_any):
                 yield rule, value, key
 
+    def expect(self, record: Session, count: int) -> None:
+        """So many more sessions like this one are not in the index yet."""
+        value = self._read(record)
+        if value is not None:
+            key = strict(value)
+            self._expected[key] += count
+            if not self._expected[key]:
+                del self._expected[key]
 
-def _metadata_reader(key: str) -> Callable[[NewSession], Any]:
+
+def _metadata_reader(key: str) -> Callable[[NewSession | Session], Any]:
     return lambda new: None if new.metadata is None else new.metadata.get(key)
 
 
@@ -263,6 +276,16 @@ class Admission:
         for buckets, key in taken:
             buckets.add(key, now)
         return None
+
+    def expect(self, record: Session) -> None:
+        """A session was let in, and is not in the directory yet: it counts all the same."""
+        for rules in self._rules:
+            rules.expect(record, 1)
+
+    def came(self, record: Session) -> None:
+        """One that was expected is in the directory, or will never be."""
+        for rules in self._rules:
+            rules.expect(record, -1)
 
     def current(self, limit: Limit, value: Scalar) -> int:
         """How many sessions with ``value`` live."""

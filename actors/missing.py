@@ -7,7 +7,7 @@ from collections.abc import Collection
 import msgspec
 
 from sessiond.actors.bitmap import CHUNK_SHIFT, offsets
-from sessiond.actors.context import Known
+from sessiond.actors.context import Listed
 from sessiond.actors.directory import Directory
 from sessiond.actors.errors import InvalidRequest
 from sessiond.actors.incarnation import Incarnation
@@ -15,6 +15,7 @@ from sessiond.actors.params import Filters
 from sessiond.actors.results import Synced
 from sessiond.actors.selection import STEP_BUDGET, Selection
 from sessiond.actors.session import SessionActor
+from sessiond.actors.standing import Standing
 from sessiond.actors.sync import Sync
 
 __all__ = ["MAX_MISSING", "Missing"]
@@ -29,7 +30,7 @@ class Missing:
     def __init__(
         self,
         sync: Sync,
-        directory: Directory[Known],
+        directory: Directory[Listed],
         holders: Collection[Incarnation] | None,
         answer: Synced,
         cursor: str | None,
@@ -73,7 +74,8 @@ class Missing:
                 return None
         return self._answer(None)
 
-    def _look(self, session: Known) -> None:
+    def _look(self, entry: Listed) -> None:
+        session = entry.newest if isinstance(entry, Standing) else entry
         if isinstance(session, SessionActor) and session.is_missed(self._sync.began, self._holders):
             self._found.append(session.record.id)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from sessiond.actors.consequences import forget
 from sessiond.actors.context import TICK
 from sessiond.actors.errors import SessiondError
 from sessiond.actors.guard import perform
-from sessiond.actors.lifecycle import forget
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.service import ServiceActor
 from sessiond.actors.session import EndIfLost, EndIfOverdue, SessionActor
@@ -64,6 +64,8 @@ class ReaperActor(ServiceActor):
     def sweep(self) -> bool:
         """End and forget what is due, up to the limits of one sweep; whether nothing due is left."""
         now = self._context.clock.read()
+        if not self._context.consequences.is_available:  # then nothing can end
+            return True
         most = self._allowance(now)
         self._context.wheel.due(now.monotonic)
         self._context.incarnations.graces.due(now)
@@ -98,7 +100,7 @@ class ReaperActor(ServiceActor):
 
     def _look(self, seq: int, now: Instant) -> bool:
         """Look at a session whose time may have come; whether it has."""
-        session = self._context.directory.at(seq)
+        session = self._context.session(seq)
         if not isinstance(session, SessionActor):
             return False
         try:
@@ -113,7 +115,7 @@ class ReaperActor(ServiceActor):
         """End what lost gateways held, once they have been waited for; how many were told to."""
         seqs = self._context.incarnations.graces.take(most, now)
         for seq in seqs:
-            session = self._context.directory.at(seq)
+            session = self._context.session(seq)
             if isinstance(session, SessionActor):
                 _end(session, lambda suspect: suspect.end_if_lost(), EndIfLost)
         return len(seqs)

@@ -35,7 +35,8 @@ from sessiond.actors.herald import HeraldActor
 from sessiond.actors.history import begun as begun_history
 from sessiond.actors.history import read
 from sessiond.actors.ids import IdSource
-from sessiond.actors.lifecycle import publish
+from sessiond.actors.journal import CHANGES, SEQ
+from sessiond.actors.keeper import KeeperActor
 from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.listing import Listing
 from sessiond.actors.params import (
@@ -56,6 +57,8 @@ from sessiond.actors.params import (
     checked_target,
 )
 from sessiond.actors.reaper import ReaperActor
+from sessiond.actors.record_registry import RecordRegistry
+from sessiond.actors.recovery import Recovery
 from sessiond.actors.requests import RequestKey
 from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated, Watched
 from sessiond.actors.retention import EndedSession
@@ -65,13 +68,14 @@ from sessiond.actors.states import ANSWERED
 from sessiond.actors.surveyor import SurveyorActor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pykka import ActorRef
 
-    from sessiond.actors.context import Context, Known
+    from sessiond.actors.context import Context, Known, Listed
     from sessiond.actors.events import Event
     from sessiond.actors.record import Scalar, Session
+    from sessiond.actors.store import Recovered
     from sessiond.actors.surveyor import WaitingWork, Work
 
 __all__ = ["RegistryActor", "RegistryProxy", "RegistryRef"]
@@ -83,7 +87,7 @@ MAX_OVERRIDES = 1024
 """With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
 
 
-class RegistryActor(GatewayRegistry, AdministratorActor):
+class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
     """The way to every session. Its methods are the wire's, with the same names.
 
     ``target`` is a session's id, or ``{"gateway": ..., "external_id": ...}``, which means the live session of that
@@ -97,7 +101,6 @@ class RegistryActor(GatewayRegistry, AdministratorActor):
         """Keep sessions of ``session_class`` in the books of ``context``."""
         super().__init__(context)
         self._session_class = session_class
-        self._defaults = context.settings.timeouts
         self.sessions: Sequence[Mapping[str | Address, Known]] = context.directory.by_id.parts  # type: ignore[assignment]
         """Every session by its id, for the quickest of looks (see ``Shards``); ``find`` knows addresses and errors."""
         self._most = context.settings.max_sessions
@@ -114,12 +117,37 @@ class RegistryActor(GatewayRegistry, AdministratorActor):
         self._surveyor = surveyor.local()
         herald = HeraldActor.start(self._context)
         self.herald = herald.local()
+        keeper = KeeperActor.start(self._context)
+        self._keeper = keeper.local()
         self._colleagues: tuple[EventRef[Any], ...] = (
             surveyor,
             ReaperActor.start(self._context),
             herald,
             *self._start_colleagues(),
+            keeper,
         )
+
+    def recover(self, recovered: Recovered) -> Iterator[int]:
+        """Take in what the store has kept, in steps, and have it keep what happens from then on.
+
+        Called once, in turns; yields how many live sessions there are by now.
+
+        Raises:
+            StoreError: what the store has is no session.
+        """
+        journal, store = self._context.journal, self._context.store
+        assert journal is not None
+        assert store is not None
+        recovery = Recovery(self._context, self._session_class)
+        yield from recovery.steps(recovered)
+        store.start(journal, self._keeper.post)
+        seq, changes = recovered.values.get(SEQ, 0), recovered.values.get(CHANGES, 0)
+        journal.begin(max(seq, recovery.last_seq), changes)
+        self._start_gateways()
+
+    def post(self, work: Callable[[], None]) -> None:
+        """Have ``work`` done in a turn, soon. From any thread."""
+        self._keeper.post(work)
 
     # The methods of the contract
 
@@ -271,8 +299,9 @@ class RegistryActor(GatewayRegistry, AdministratorActor):
             raise InvalidRequest("answered_at: the session is not answered", field="answered_at")
         context = self._context
         if new.request_id is not None and (known := context.requests.find(new)) is not None:
-            record = context.directory.by_id[known].record
-            return Created(record.id, record.version, record.state, False)
+            return self._created_before(cast("Known", context.directory.by_id[known]))
+        if not context.consequences.is_available:
+            context.consequences.refuse()
         if len(context.directory) >= self._most and context.directory.live_count >= self._most:
             context.tally.count_refused(MAX_SESSIONS)
             raise LimitExceeded("As many sessions live as may", limit=MAX_SESSIONS, maximum=self._most)
@@ -289,11 +318,11 @@ class RegistryActor(GatewayRegistry, AdministratorActor):
         """
         directory = self._context.directory
         if isinstance(target, str):
-            session = directory.by_id.get(target)
+            session: Known | None = directory.by_id.get(target)  # type: ignore[assignment]  # never a standing
             if session is None:
                 raise NotFound("No such session", id=target)
             return session
-        live, ended = directory.addressed(target.gateway, target.external_id)
+        live, ended = self._context.addressed(target.gateway, target.external_id)
         if len(live) > 1:
             raise Conflict("Several live sessions have this address", ids=[session.record.id for session in live])
         session = live[0] if live else ended
@@ -358,20 +387,22 @@ class RegistryActor(GatewayRegistry, AdministratorActor):
             incarnation,
             begun_history(record.state, context.author, record.created_at),
         )
-        context.directory.add(session)
-        if incarnation is not None:
-            incarnation.sessions.add(session.seq)
         if new.request_id is not None:
             context.requests.remember(new, record.id)
-        context.tally.count_created(record)
-        if context.recording is not None:
-            publish(session, None)
-        return Created(record.id, 1, record.state, True)
+        context.consequences.begun(session)
+        created = Created(record.id, 1, record.state, True)
+        return created if context.journal is None else context.journal.reply(session.seq, created)
+
+    def _created_before(self, session: Known) -> Created:
+        """The answer to a create that came again."""
+        created = Created(session.record.id, session.record.version, session.record.state, False)
+        journal = self._context.journal
+        return created if journal is None else journal.reply(session.seq, created)
 
     def _timeouts(self, new: NewSession) -> Timeouts:
         if new.setup_timeout is None and new.idle_timeout is None and new.max_duration is None:
-            return self._defaults
-        default = self._defaults
+            return self._context.timeouts
+        default = self._context.timeouts
         seconds = (
             default.setup_timeout if new.setup_timeout is None else new.setup_timeout,
             default.idle_timeout if new.idle_timeout is None else new.idle_timeout,
@@ -402,7 +433,7 @@ class RegistryActor(GatewayRegistry, AdministratorActor):
         self._stop_gateways()
 
 
-def _view(session: Known) -> Session:
+def _view(session: Listed) -> Session:
     return session.get()
 
 
@@ -425,6 +456,8 @@ class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):
     list_sessions = proxy_method(RegistryActor.list_sessions)
     count_sessions = proxy_method(RegistryActor.count_sessions)
     explain_limit = proxy_method(RegistryActor.explain_limit)
+    list_records = proxy_method(RegistryActor.list_records)
+    get_record = proxy_method(RegistryActor.get_record)
     register_gateway = proxy_method(RegistryActor.register_gateway)
     heartbeat_gateway = proxy_method(RegistryActor.heartbeat_gateway)
     list_gateways = proxy_method(RegistryActor.list_gateways)

@@ -52,6 +52,14 @@ class Requests:
         assert new.request_id is not None
         self._known[RequestKey(new.gateway, new.request_id)] = (session_id, _digest(new))
 
+    def digest(self, key: RequestKey) -> bytes:
+        """That of the parameters of a request that is remembered."""
+        return self._known[key][1]
+
+    def recall(self, key: RequestKey, session_id: str, digest: bytes) -> None:
+        """Note a request of before this run of the service."""
+        self._known[key] = (session_id, digest)
+
     def forget(self, key: RequestKey) -> None:
         """The session of this request is forgotten, so its request is too."""
         del self._known[key]

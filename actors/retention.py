@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar, cast
 
 import msgspec
 
@@ -12,14 +13,18 @@ from sessiond.actors.params import Changes, EndOptions
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.results import Ended, Updated
 from sessiond.actors.states import ENDED
+from sessiond.actors.turns import run
 
 if TYPE_CHECKING:
     from sessiond.actors.clock import Instant
     from sessiond.actors.requests import RequestKey
 
-__all__ = ["EndedSession", "Retention", "end_result"]
+__all__ = ["EndedSession", "Retention", "end_result", "pack"]
 
-_pack = msgspec.msgpack.Encoder().encode
+R = TypeVar("R")
+
+pack = msgspec.msgpack.Encoder().encode
+"""A last record in the bytes that are kept of it."""
 _unpack = msgspec.msgpack.Decoder(Session).decode
 
 
@@ -84,6 +89,10 @@ class EndedSession(msgspec.Struct, gc=False):
         """Succeeds without effect, whatever version the caller had in mind."""
         return end_result(self.record)
 
+    def run_turn(self, operation: Callable[[Any], R]) -> R:
+        """See ``guard.Performer``."""
+        return run(self, operation)
+
     def refuse(self) -> NoReturn:
         """Raise ``SessionEnded``."""
         record = self.record
@@ -110,13 +119,17 @@ class Retention:
     ) -> EndedSession:
         """Keep a session that ended ``now``."""
         forget_at = now.monotonic + self._seconds
-        ended = EndedSession(seq, record.id, record.external_id, _pack(record), timeline, request, forget_at)
+        ended = EndedSession(seq, record.id, record.external_id, pack(record), timeline, request, forget_at)
         self._kept.append(ended)
         return ended
 
     def surplus(self) -> EndedSession | None:
         """Take out the oldest if there are too many."""
         return self._kept.popleft() if len(self._kept) > self._maximum else None
+
+    def take_back(self, ended: EndedSession) -> None:
+        """Keep one that ended before this run of the service; they come in the order of their ends."""
+        self._kept.append(ended)
 
     def overdue(self, now: float) -> EndedSession | None:
         """Take out the oldest if it has been kept long enough at ``now`` (monotonic)."""

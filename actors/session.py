@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Unpack, cast
 
 import msgspec
 from pykka import ActorProxy
@@ -16,10 +16,10 @@ from sessiond.actors.arguments import EndArguments, UpdateArguments
 from sessiond.actors.context import TICK
 from sessiond.actors.deadlines import Deadline, Timeouts, held_deadline, next_deadline
 from sessiond.actors.errors import Internal, InvalidRequest, InvalidTransition, VersionConflict
-from sessiond.actors.guard import GuardedActor
+from sessiond.actors.guard import GuardedActor, run
 from sessiond.actors.history import CLAIMED, FIELDS, METADATA, STATE, named, noted, read
 from sessiond.actors.incarnation import ADMIN, SERVICE
-from sessiond.actors.lifecycle import conclude, end_by_service, forward, publish, restart
+from sessiond.actors.lifecycle import conclude, end_by_service, forward, restart
 from sessiond.actors.params import (
     MAX_EPOCH,
     Changes,
@@ -29,10 +29,11 @@ from sessiond.actors.params import (
     checked_reason,
 )
 from sessiond.actors.results import Ended, History, Updated
+from sessiond.actors.standing import Standing, State
 from sessiond.actors.states import CHANGE, ENDED, REFUSED, STALE, TRANSITIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from sessiond.actors.clock import Instant
     from sessiond.actors.context import Context
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from sessiond.actors.requests import RequestKey
 
 __all__ = ["EndIfLost", "EndIfOverdue", "SessionActor", "SessionProxy", "SessionRef"]
+
+R = TypeVar("R")
 
 _NO_OPTIONS = EndOptions()
 
@@ -72,6 +75,8 @@ class SessionActor(GuardedActor):
     _control: ClassVar[tuple[type, ...]] = (_ActorStop, EndIfOverdue, EndIfLost)
     _filed: float = math.inf
     """The wheel's tick under which the reaper will look at this session."""
+    standing: Standing | None = None
+    """What of it is acknowledged by the store; None where there is no store."""
 
     def __init__(
         self,
@@ -102,11 +107,11 @@ class SessionActor(GuardedActor):
         self._context = context  # Pykka's fields are made when they are asked for: no need to call EventActor's
         self.seq = seq
         self.record = record
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._origin = origin
-        self._touched = touched
-        self._request = request
-        self._incarnation = incarnation
+        self.touched = touched
+        self.request = request
+        self.incarnation = incarnation
         self.timeline = history
         self._file(context.clock.read())
 
@@ -116,7 +121,7 @@ class SessionActor(GuardedActor):
         """The session as it is now."""
         deadline = self.deadline()
         expires_at = None if deadline is None else deadline.start.wall + deadline.seconds
-        return decide.shown(self.record, self._touched.wall, expires_at, suspect=self._is_suspect)
+        return decide.shown(self.record, self.touched.wall, expires_at, suspect=self.is_suspect)
 
     def history(self) -> History:
         """What has happened to the session."""
@@ -124,8 +129,8 @@ class SessionActor(GuardedActor):
 
     def touch(self) -> Updated:
         """Activity without a change."""
-        self._touched = self._context.clock.read()
-        if self._incarnation is not self._context.requester:
+        self.touched = self._context.clock.read()
+        if self.incarnation is not self._context.requester:
             self._be_claimed()
         return Updated(self.record.version)
 
@@ -152,8 +157,8 @@ class SessionActor(GuardedActor):
             raise InvalidTransition(
                 f"A session that is {record.state} cannot become {state}", state=record.state, wanted=state
             )
-        now = self._touched = self._context.clock.read()
-        if self._incarnation is not self._context.requester:
+        now = self.touched = self._context.clock.read()
+        if self.incarnation is not self._context.requester:
             self._be_claimed()
             record = self.record
         if verdict is not CHANGE:
@@ -161,11 +166,9 @@ class SessionActor(GuardedActor):
         new = self.record = decide.moved(record, state, at, now)
         since = now.wall if at is None else decide.moment(record, at, now)
         self.timeline = noted(self.timeline, STATE[state], self._context.author, since)
-        self._context.directory.state_changed(self.seq, record.state, state)
         if record.answered_at is not new.answered_at:
             self._answered(new, now)
-        if self._context.recording is not None:
-            publish(self, record)
+        self._context.consequences.moved(self, record)
         return Updated(new.version)
 
     def update(self, /, *, if_version: int | None = None, **changes: Unpack[UpdateArguments]) -> Updated:
@@ -184,20 +187,18 @@ class SessionActor(GuardedActor):
         if changes.parent == self.record.id:
             raise InvalidRequest("parent: the session itself", field="parent")
         now = self._context.clock.read()
-        if self._incarnation is not self._context.requester:
+        if self.incarnation is not self._context.requester:
             self._be_claimed()
         old = self.record
         timeouts = self._overridden(changes)
         fields = decide.amendments(old, changes)
-        self._touched = now
-        if fields or timeouts != self._timeouts:
-            names = (*fields, *decide.differing(self._timeouts, timeouts))
-            new = self.record = decide.amended(old, fields, now)
-            self._timeouts = timeouts
+        self.touched = now
+        if fields or timeouts != self.timeouts:
+            names = (*fields, *decide.differing(self.timeouts, timeouts))
+            self.record = decide.amended(old, fields, now)
+            self.timeouts = timeouts
             self.timeline = noted(self.timeline, FIELDS, self._context.author, now.wall, named(names))
-            self._context.directory.changed(self.seq, old, new)
-            if self._context.recording is not None:
-                publish(self, old)
+            self._context.consequences.changed(self, old)
         self._file(now)
         return Updated(self.record.version)
 
@@ -215,18 +216,15 @@ class SessionActor(GuardedActor):
         if if_version is not None:
             self._require(if_version)
         now = self._context.clock.read()
-        if self._incarnation is not self._context.requester:
+        if self.incarnation is not self._context.requester:
             self._be_claimed()
         old = self.record
         new = decide.annotated(old, metadata, now)
-        self._touched = now
+        self.touched = now
         if new is not old:
             self.record = new
             self.timeline = noted(self.timeline, METADATA, self._context.author, now.wall, named(metadata))
-            if self._context.directory.metadata:
-                self._context.directory.changed(self.seq, old, new)
-            if self._context.recording is not None:
-                publish(self, old)
+            self._context.consequences.changed(self, old)
         return Updated(new.version)
 
     def end(self, /, reason: str | None = None, **options: Unpack[EndArguments]) -> Ended:
@@ -253,11 +251,11 @@ class SessionActor(GuardedActor):
 
     def deadline(self) -> Deadline | None:
         """The earliest deadline now running, None if none is."""
-        incarnation = self._incarnation
+        incarnation = self.incarnation
         if incarnation is None:
-            return next_deadline(self.record.state, self._timeouts, self._origin, self._touched)
+            return next_deadline(self.record.state, self.timeouts, self._origin, self.touched)
         return held_deadline(
-            self.record.state, self._timeouts, self._origin, self._touched, incarnation.found, incarnation.loss
+            self.record.state, self.timeouts, self._origin, self.touched, incarnation.found, incarnation.loss
         )
 
     def end_if_overdue(self) -> None:
@@ -270,8 +268,8 @@ class SessionActor(GuardedActor):
 
     def end_if_lost(self) -> None:
         """End if the incarnation that holds the session has been lost for too long."""
-        if self._incarnation is not None and self._incarnation.gives_up(
-            self.seq, self._touched, self._context.clock.read()
+        if self.incarnation is not None and self.incarnation.gives_up(
+            self.seq, self.touched, self._context.clock.read()
         ):
             end_by_service(self, "gateway_lost", SERVICE)
 
@@ -288,6 +286,12 @@ class SessionActor(GuardedActor):
         self._file_again()
         return False
 
+    def _handle_receive(self, message: object) -> object:
+        journal = self._context.journal
+        if journal is None:
+            return super()._handle_receive(message)
+        return journal.turn(self, lambda _: super(SessionActor, self)._handle_receive(message))
+
     def on_receive(self, message: object) -> object:
         """The reaper's messages: whatever waits already may be activity, or the answer; it looks again after it."""
         if isinstance(message, EndIfLost):
@@ -301,22 +305,45 @@ class SessionActor(GuardedActor):
             self._file_again()
         return None
 
+    # For whoever keeps it
+
+    def state(self) -> State:
+        """What a change may change."""
+        return State(self.record, self.timeouts, self._origin, self.incarnation, self.timeline)
+
+    def restore(self, state: State) -> None:
+        """Be again as it was."""
+        self.record, self.timeouts, self._origin, self.incarnation, self.timeline = state
+        self._file(self._context.clock.read())
+
+    def again(self, state: State) -> SessionActor:
+        """A fresh actor of the same session."""
+        record, timeouts, origin, incarnation, timeline = state
+        return self.__class__(
+            self._context, self.seq, record, timeouts, origin, self.touched, self.request, incarnation, timeline
+        )
+
+    def run_turn(self, operation: Callable[[Any], R]) -> R:
+        """See ``Performer``."""
+        journal = self._context.journal
+        return run(self, operation) if journal is None else journal.turn(self, operation)
+
     # Inside
 
     def _answered(self, new: Session, now: Instant) -> None:
         """The call was answered: the timeouts of an answered call run from there."""
         answered_at = cast("float", new.answered_at)
         self._origin = now if answered_at == now.wall else now.earlier(answered_at)
-        self._context.tally.count_answered(new)
         self._file(now)
 
     @property
-    def _is_suspect(self) -> bool:
-        return self._incarnation is not None and self._incarnation.loss is not None
+    def is_suspect(self) -> bool:
+        """Whether the incarnation that holds it is lost."""
+        return self.incarnation is not None and self.incarnation.loss is not None
 
     def _be_claimed(self) -> None:
         """Whoever makes this request is not who holds the session: its gateway, come back, may be."""
-        requester, holder = self._context.requester, self._incarnation
+        requester, holder = self._context.requester, self.incarnation
         if requester is None or requester.gateway != self.record.gateway:
             return
         if holder is None or holder.loss is not None:
@@ -324,30 +351,26 @@ class SessionActor(GuardedActor):
 
     def claim(self, incarnation: Incarnation) -> None:
         """Let ``incarnation``, of the session's own gateway, hold the session from now on."""
-        if self._incarnation is incarnation:
+        if self.incarnation is incarnation:
             return
-        if self._incarnation is not None:
-            self._incarnation.sessions.discard(self.seq)
-        incarnation.sessions.add(self.seq)
-        self._incarnation = incarnation
+        holder, self.incarnation = self.incarnation, incarnation
         old = self.record
         self.record = decide.claimed(old, incarnation.epoch)
         now = self._context.clock.read()
         self.timeline = noted(self.timeline, CLAIMED, incarnation.author, now.wall)
         self._file(now)
-        if self._context.recording is not None:
-            publish(self, old)
+        self._context.consequences.claimed(self, old, holder)
 
     def confirm(self, incarnation: Incarnation) -> None:
         """Its gateway's ``incarnation`` has said that it has the call: it holds the session, and that is activity."""
-        self._touched = self._context.clock.read()
+        self.touched = self._context.clock.read()
         self.claim(incarnation)
 
     def is_missed(self, since: Instant, holders: Collection[Incarnation] | None) -> bool:
         """Whether nothing was heard of it ``since``, and nobody but ``holders`` holds it, if these are given."""
-        if self._touched.monotonic >= since.monotonic:
+        if self.touched.monotonic >= since.monotonic:
             return False
-        return holders is None or self._incarnation is None or self._incarnation in holders
+        return holders is None or self.incarnation is None or self.incarnation in holders
 
     def _require(self, if_version: int) -> None:
         if if_version.__class__ is not int or if_version < 1:
@@ -365,14 +388,14 @@ class SessionActor(GuardedActor):
             for name in Timeouts.__struct_fields__
             if (value := getattr(changes, name)) is not msgspec.UNSET
         }
-        return msgspec.structs.replace(self._timeouts, **given) if given else self._timeouts
+        return msgspec.structs.replace(self.timeouts, **given) if given else self.timeouts
 
     def _file(self, now: Instant) -> None:
         """See to it that the reaper looks at this session in time: at most a tick late; early does no harm."""
-        touched = self._touched
-        if self._incarnation is not None and self._incarnation.loss is not None:
+        touched = self.touched
+        if self.incarnation is not None and self.incarnation.loss is not None:
             touched = now  # it is not idle before its gateway is found, which cannot be earlier
-        deadline = next_deadline(self.record.state, self._timeouts, self._origin, touched)
+        deadline = next_deadline(self.record.state, self.timeouts, self._origin, touched)
         if deadline is None:
             return
         due, latest = deadline.start.monotonic + deadline.seconds, now.monotonic + HORIZON

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from sessiond.actors.call_record import CallRecord, CallRecords
 from sessiond.actors.future import Pending
+from sessiond.actors.params import Address
 from sessiond.actors.record import Session
+from sessiond.actors.record_params import RecordQuery
 
-__all__ = ["Ending", "Keeper", "Live", "Post", "Recovered", "Store", "StoreError"]
+__all__ = ["Ending", "Keeper", "Live", "Post", "Records", "Recovered", "Store", "StoreError"]
 
 R = TypeVar("R")
 
@@ -135,4 +138,16 @@ class Store(Protocol):
 
         Pending; fails with what the query raises, or ``Unavailable``.
         """
+        ...
+
+
+class Records(Protocol):
+    """The records of calls that a store has. Asked on the dispatcher's thread, and never blocks."""
+
+    def page(self, query: RecordQuery) -> Pending[CallRecords]:
+        """One page. Raises ``InvalidRequest`` for a cursor of another listing; fails with ``Unavailable``."""
+        ...
+
+    def find(self, target: str | Address) -> Pending[CallRecord]:
+        """The record of an id, or the newest of an address; fails with ``NotFound`` and ``Unavailable``."""
         ...

@@ -9,7 +9,7 @@ from prometheus_client.core import Metric
 from sessiond.actors.context import Context
 from sessiond.actors.states import LIVE_STATES
 from sessiond.actors.tally import OTHER
-from sessiond.metrics.families import FrontEndTallies, Live, LoopTallies, families
+from sessiond.metrics.families import FrontEndTallies, Live, LoopTallies, SinkTallies, families
 
 __all__ = ["Collecting"]
 
@@ -26,12 +26,14 @@ class Collecting:
         front_end: FrontEndTallies | None = None,
         bounds: Sequence[float] = (),
         loop: LoopTallies | None = None,
+        sinks: Sequence[SinkTallies] = (),
     ) -> None:
         """Collect for ``families``, whose arguments these are."""
         self._context = context
         self._front_end = front_end
         self._bounds = bounds
         self._loop = loop
+        self._sinks = sinks
         self._states = iter(LIVE_STATES)
         self._live: Live = {}
 
@@ -39,7 +41,7 @@ class Collecting:
         """Count one state more; all metrics once every state is counted."""
         state = next(self._states, None)
         if state is None:
-            return families(self._context, self._live, self._front_end, self._bounds, self._loop)
+            return families(self._context, self._live, self._front_end, self._bounds, self._loop, self._sinks)
         self._live |= self._count(state)
         return None
 

@@ -18,7 +18,7 @@ from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.registration import EVENTS
 from sessiond.actors.tally import DURATION_BOUNDS, OTHER, RING_BOUNDS, Histogram
 
-__all__ = ["FrontEndTallies", "Live", "LoopTallies", "MethodTally", "families", "types"]
+__all__ = ["FrontEndTallies", "Live", "LoopTallies", "MethodTally", "SinkTallies", "families", "types"]
 
 Live: TypeAlias = dict[tuple[str, str], int]
 """Numbers of sessions by type and state."""
@@ -89,12 +89,47 @@ class LoopTallies(Protocol):
         ...
 
 
+class SinkTallies(Protocol):
+    """What became of the records of calls for one sink."""
+
+    @property
+    def name(self) -> str:
+        """The sink's."""
+        ...
+
+    @property
+    def delivered(self) -> int:
+        """Records that it has had."""
+        ...
+
+    @property
+    def failures(self) -> int:
+        """Attempts of which nothing came."""
+        ...
+
+    @property
+    def dead(self) -> int:
+        """Records that were given up."""
+        ...
+
+    @property
+    def behind(self) -> int:
+        """Records that wait for it."""
+        ...
+
+    @property
+    def oldest(self) -> float | None:
+        """Since when the first of them has waited, in epoch seconds."""
+        ...
+
+
 def families(
     context: Context,
     live: Live,
     front_end: FrontEndTallies | None = None,
     bounds: Sequence[float] = (),
     loop: LoopTallies | None = None,
+    sinks: Iterable[SinkTallies] = (),
 ) -> list[Metric]:
     """All metrics as they are at this moment; call it in a turn.
 
@@ -104,6 +139,7 @@ def families(
         front_end: the tallies of its front end, if it has one.
         bounds: the upper bounds, in seconds, of the buckets in these tallies.
         loop: the tallies of its event loop, if it is watched.
+        sinks: those of all sinks of call records.
     """
     found = [
         *_sessions(context, live),
@@ -112,6 +148,7 @@ def families(
         *_gateways(context),
         *_commands(context),
         *_watching(context),
+        *_sinks(sinks, context.clock.read().wall),
         *_internals(context),
     ]
     if front_end is not None:
@@ -210,6 +247,23 @@ def _watching(context: Context) -> Iterable[Metric]:
     )
     yield _filled(dropped, _by_label(dict.fromkeys(DROP_REASONS, 0) | dict(tally.watchers_dropped)))
     yield GaugeMetricFamily("sessiond_watch_log_changes", "Changes that are kept for watchers.", len(context.changes))
+
+
+def _sinks(sinks: Iterable[SinkTallies], now: float) -> Iterable[Metric]:
+    delivered = CounterMetricFamily("sessiond_sink_records", "Call records that a sink has had.", labels=("sink",))
+    failures = CounterMetricFamily("sessiond_sink_failures", "Attempts to deliver that failed.", labels=("sink",))
+    dead = CounterMetricFamily("sessiond_sink_dead_letters", "Call records that a sink will not get.", labels=("sink",))
+    behind = GaugeMetricFamily("sessiond_sink_lag_records", "Call records that wait for a sink.", labels=("sink",))
+    lag = GaugeMetricFamily("sessiond_sink_lag_seconds", "For how long the first of them has waited.", labels=("sink",))
+    for sink in sinks:
+        labels = (sink.name,)
+        delivered.add_metric(labels, sink.delivered)
+        failures.add_metric(labels, sink.failures)
+        dead.add_metric(labels, sink.dead)
+        behind.add_metric(labels, max(0, sink.behind))
+        oldest = sink.oldest  # read once: its thread goes on
+        lag.add_metric(labels, 0.0 if oldest is None else max(0.0, now - oldest))
+    return (delivered, failures, dead, behind, lag)
 
 
 def _internals(context: Context) -> Iterable[Metric]:

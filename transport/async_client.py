@@ -19,12 +19,16 @@ from sessiond.actors.arguments import (
     FilterArguments,
     GatewayArguments,
     ListArguments,
+    RecordArguments,
+    RecordFields,
+    RecordWalkArguments,
     RegistrationArguments,
     SyncArguments,
     Target,
     UpdateArguments,
     WalkArguments,
 )
+from sessiond.actors.call_record import CallRecord
 from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.results import (
@@ -47,7 +51,7 @@ from sessiond.transport.async_commands import Handler
 from sessiond.transport.async_line import AsyncLine, Listener
 from sessiond.transport.async_watch import AsyncWatch
 from sessiond.transport.client_replies import Reply
-from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
+from sessiond.transport.client_requests import FieldsPage, RecordFieldsPage, RecordPage, Request, SessionPage
 from sessiond.transport.registration import Registration
 
 __all__ = ["AsyncClient"]
@@ -213,6 +217,30 @@ class AsyncClient:
     async def explain_limit(self, name: str, /, **options: Unpack[ExplainArguments]) -> Explanation:
         """See ``Client.explain_limit``."""
         return await self._perform(requests.explain_limit(name, options))
+
+    @overload
+    async def list_records(self, /, *, fields: None = None, **query: Unpack[RecordArguments]) -> RecordPage: ...
+    @overload
+    async def list_records(self, /, *, fields: RecordFields, **query: Unpack[RecordArguments]) -> RecordFieldsPage: ...
+    async def list_records(
+        self, /, *, fields: RecordFields | None = None, **query: Unpack[RecordArguments]
+    ) -> RecordPage | RecordFieldsPage:
+        """See ``Client.list_records``."""
+        return await self._perform(requests.list_records(fields, query))
+
+    async def records(self, /, **filters: Unpack[RecordWalkArguments]) -> AsyncIterator[CallRecord]:
+        """See ``Client.records``."""
+        page = await self.list_records(**filters)
+        for record in page.records:
+            yield record
+        while page.cursor is not None:
+            page = await self.list_records(**filters, cursor=page.cursor)
+            for record in page.records:
+                yield record
+
+    async def get_record(self, target: Target) -> CallRecord:
+        """See ``Client.get_record``."""
+        return await self._perform(requests.get_record(target))
 
     async def register_gateway(self, name: str, /, **options: Unpack[RegistrationArguments]) -> Registered:
         """See ``Client.register_gateway``."""

@@ -57,6 +57,11 @@ class BoundResponder:
         finally:
             self._ask_as(None)
 
+    @property
+    def settling(self) -> int:
+        """See ``Responder``."""
+        return self._responder.settling
+
     def abandon(self) -> None:
         """See ``Responder``."""
         self._responder.abandon()

@@ -19,12 +19,16 @@ from sessiond.actors.arguments import (
     FilterArguments,
     GatewayArguments,
     ListArguments,
+    RecordArguments,
+    RecordFields,
+    RecordWalkArguments,
     RegistrationArguments,
     SyncArguments,
     Target,
     UpdateArguments,
     WalkArguments,
 )
+from sessiond.actors.call_record import CallRecord
 from sessiond.actors.errors import SessiondError, Unavailable
 from sessiond.actors.record import Scalar, Session
 from sessiond.actors.results import (
@@ -44,7 +48,7 @@ from sessiond.actors.results import (
 )
 from sessiond.transport import client_requests as requests
 from sessiond.transport.client_line import Line
-from sessiond.transport.client_requests import FieldsPage, Request, SessionPage
+from sessiond.transport.client_requests import FieldsPage, RecordFieldsPage, RecordPage, Request, SessionPage
 from sessiond.transport.client_watch import ClientWatch
 from sessiond.transport.registration import COMMANDS, Registration
 
@@ -255,6 +259,42 @@ class Client:
             NotFound: no limit has that name.
         """
         return self._perform(requests.explain_limit(name, options))
+
+    @overload
+    def list_records(self, /, *, fields: None = None, **query: Unpack[RecordArguments]) -> RecordPage: ...
+    @overload
+    def list_records(self, /, *, fields: RecordFields, **query: Unpack[RecordArguments]) -> RecordFieldsPage: ...
+    def list_records(
+        self, /, *, fields: RecordFields | None = None, **query: Unpack[RecordArguments]
+    ) -> RecordPage | RecordFieldsPage:
+        """One page of the records of calls that match, whole or as maps of ``fields``; see also ``records``.
+
+        A page may hold few records, or none, and still have a cursor: the service searches only so long for one.
+
+        Raises:
+            InvalidRequest: also if the service keeps no records.
+        """
+        return self._perform(requests.list_records(fields, query))
+
+    def records(self, /, **filters: Unpack[RecordWalkArguments]) -> Iterator[CallRecord]:
+        """All the records that match, fetched page by page, in the order in which the ends were kept.
+
+        Raises as ``list_records``.
+        """
+        page = self.list_records(**filters)
+        yield from page.records
+        while page.cursor is not None:
+            page = self.list_records(**filters, cursor=page.cursor)
+            yield from page.records
+
+    def get_record(self, target: Target) -> CallRecord:
+        """The record of a session that has ended; of several with an address the newest.
+
+        Raises:
+            NotFound: there is none, or none any more.
+            InvalidRequest: also if the service keeps no records.
+        """
+        return self._perform(requests.get_record(target))
 
     def register_gateway(self, name: str, /, **options: Unpack[RegistrationArguments]) -> Registered:
         """Bind the connection to an incarnation of a gateway: what is asked for on it is asked by the gateway.

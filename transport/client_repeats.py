@@ -47,6 +47,8 @@ _HARMLESS = frozenset(
         "get_session_history",
         "list_sessions",
         "count_sessions",
+        "list_records",
+        "get_record",
         "register_gateway",
         "heartbeat_gateway",
         "explain_limit",

@@ -19,11 +19,14 @@ from sessiond.actors.arguments import (
     Fields,
     GatewayArguments,
     ListArguments,
+    RecordArguments,
+    RecordFields,
     RegistrationArguments,
     SyncArguments,
     Target,
     UpdateArguments,
 )
+from sessiond.actors.call_record import CallRecord, CallRecords
 from sessiond.actors.errors import Internal, InvalidRequest, RequestTimeout, Unavailable
 from sessiond.actors.params import EndQuery
 from sessiond.actors.record import Scalar, Session
@@ -48,7 +51,7 @@ from sessiond.transport.client_repeats import UPDATES, Repeat, rule, session_key
 from sessiond.transport.client_replies import UNREADABLE, Reply, error_from
 from sessiond.transport.codec import MAX_ARRAY, MAX_DEPTH, MAX_FRAME, MAX_MAP, REQUEST
 
-__all__ = ["FieldsPage", "Request", "SessionPage"]
+__all__ = ["FieldsPage", "RecordFieldsPage", "RecordPage", "Request", "SessionPage"]
 
 R = TypeVar("R")
 
@@ -66,6 +69,18 @@ class FieldsPage(Page, frozen=True):
     """A page of the fields that were asked for."""
 
     sessions: list[dict[str, Any]]
+
+
+class RecordPage(CallRecords, frozen=True):
+    """A page of whole records."""
+
+    records: list[CallRecord]
+
+
+class RecordFieldsPage(CallRecords, frozen=True):
+    """A page of the fields that were asked for."""
+
+    records: list[dict[str, Any]]
 
 
 class Request(Generic[R]):
@@ -205,6 +220,9 @@ _history = _decoder(History)
 _session_page = _decoder(SessionPage)
 _fields_page = _decoder(FieldsPage)
 _count = _decoder(Count)
+_record_page = _decoder(RecordPage)
+_record_fields_page = _decoder(RecordFieldsPage)
+_record = _decoder(CallRecord)
 _terminated = _decoder(Terminated)
 _commanded = _decoder(Commanded)
 _ended_sessions = _decoder(EndedSessions)
@@ -318,6 +336,16 @@ def count_sessions(query: CountArguments) -> Request[Count]:
 
 def explain_limit(name: str, options: ExplainArguments) -> Request[Explanation]:
     return Request("explain_limit", (name, options) if options else (name,), _explanation)
+
+
+def list_records(fields: RecordFields | None, query: RecordArguments) -> Request[RecordPage | RecordFieldsPage]:
+    if fields is None:
+        return Request("list_records", (query,), _record_page)
+    return Request("list_records", ({**query, "fields": fields},), _record_fields_page)
+
+
+def get_record(target: Target) -> Request[CallRecord]:
+    return Request("get_record", (target,), _record)
 
 
 def register_gateway(name: str, options: RegistrationArguments) -> Request[Registered]:

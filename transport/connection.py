@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from sessiond.transport.bound import BoundResponder
 from sessiond.transport.codec import MAX_CALLS, Call, Framer, NotAFrameError, decode_call, decode_calls
 from sessiond.transport.peer import Peer
-from sessiond.transport.responder import BIG_ANSWER, Responder
+from sessiond.transport.responder import BIG_ANSWER, MAX_SETTLING, Responder
 
 if TYPE_CHECKING:
     from sessiond.transport.server import FrontEnd
@@ -52,6 +52,8 @@ class Connection(asyncio.Protocol):
         self._is_behind = False
         """Whether requests wait here: for the loop to come round, or for a limit to be no longer reached."""
         self._is_scheduled = False
+        self._is_flushing = False
+        """Whether answers that have come will be flushed as soon as the loop comes round."""
         self._owed: int | None = None
         """Of the bytes still to come so many will be looked at, if not all: the connection is about to end."""
         self._is_last = False
@@ -233,12 +235,25 @@ class Connection(asyncio.Protocol):
 
     def _is_limited(self) -> bool:
         """Whether the client has to read its answers, or wait for some, before more of its requests are looked at."""
-        return not self._is_writable or len(self._responder.pending) >= self._limits.max_in_flight
+        responder = self._responder
+        return (
+            not self._is_writable
+            or len(responder.pending) >= self._limits.max_in_flight
+            or responder.settling >= MAX_SETTLING
+        )
 
-    def _completed(self) -> None:
-        """A pending answer has come."""
+    def _completed(self, is_one_of_many: bool) -> None:
+        """A pending answer has come. Those that the store has kept come many at once, and are written together."""
         if self._is_closed:
             return
+        if not is_one_of_many:
+            self._go_on()
+        elif not self._is_flushing:
+            self._is_flushing = True
+            self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_flushing = False
         self.flush()
         if self._is_behind or self._is_last:
             self._work_later()
@@ -266,7 +281,8 @@ class Connection(asyncio.Protocol):
             if not self._is_limited():
                 self._work_later()
         elif self._is_last:
-            if not self._responder.pending and not self._responder.patient:
+            responder = self._responder
+            if not responder.pending and not responder.patient and not responder.settling:
                 self._finish()
         else:
             self._set_reading(True)

@@ -114,6 +114,8 @@ def on_session(operation: Callable[[Known, Any], object]) -> Callable[[RegistryA
         session = registry.sessions[hash(call.id) & SHARD_MASK].get(call.id) or registry.find(call.id)
         if session._ref is not None:  # noqa: SLF001
             return _take_turn(registry, session, operation, call)
+        if registry.context.journal is not None:
+            return session.run_turn(lambda itself: operation(itself, call))
         try:  # what ``perform`` does then, two calls nearer: it is the way of almost every request
             return operation(session, call)
         except SessiondError:

@@ -11,6 +11,7 @@ from sessiond.transport.codec import MAX_FRAME
 from sessiond.transport.command_methods import COMMAND_METHODS
 from sessiond.transport.gateway_methods import GATEWAY_METHODS
 from sessiond.transport.method import Method, Positional, on_registry, on_session
+from sessiond.transport.record_methods import RECORD_METHODS
 from sessiond.transport.watch_methods import WATCH_METHODS
 
 __all__ = ["METHODS"]
@@ -125,6 +126,7 @@ METHODS: dict[str, Method[Any]] = {
         on_registry(lambda registry, call: registry.explain(call.name, call.options or _EXPLAINED)),
         is_slow=True,
     ),
+    **RECORD_METHODS,
     **GATEWAY_METHODS,
     **WATCH_METHODS,
     **COMMAND_METHODS,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pykka
 
 from sessiond.actors.errors import Internal, InvalidRequest, SessiondError, Unavailable, UnknownMethod
-from sessiond.actors.future import Pending
+from sessiond.actors.future import Held, Pending
 from sessiond.transport.codec import (
     RESPONSE,
     Call,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sessiond.actors.registry import RegistryActor
     from sessiond.transport.peer import Peer
 
-__all__ = ["Responder"]
+__all__ = ["MAX_SETTLING", "Responder"]
 
 BIG_ANSWER = 4096
 """A bigger answer is written at once, so that a client that asks for many and does not read them stops the work on
@@ -41,6 +41,8 @@ its requests and not only the sending."""
 ANSWERS_PER_WRITE = 32
 """So many are written together. A client that has sent more works on the first while the rest are being answered; with
 64 requests under way that makes 1.2 times as many in a second."""
+MAX_SETTLING = 1024
+"""So many answers of one connection wait for the store before no more of its requests are looked at."""
 SLOW = BIG_ANSWER + 1
 """In the place of the size of an answer that is pending, or was much work: the limits and the clock are due."""
 
@@ -58,7 +60,7 @@ class Responder:
         observed: Observed,
         loop_round: Round,
         crashed: Callable[[BaseException], Internal],
-        completed: Callable[[], None],
+        completed: Callable[[bool], None],
         peer: Callable[[], Peer],
     ) -> None:
         """Answer from ``registry``.
@@ -68,7 +70,7 @@ class Responder:
             observed: counts the requests.
             loop_round: whoever has requests answered has begun it.
             crashed: told of exceptions that are nobody's error.
-            completed: called when a pending answer has come and is collected.
+            completed: called when a pending answer has come and is collected; told whether many may come at once.
             peer: gives the client of the connection, for the methods that need it.
         """
         self._registry = registry
@@ -88,6 +90,8 @@ class Responder:
         """The answers that are still to come; only to be read."""
         self.patient: set[Pending[Any]] = set()
         """Likewise those that wait for a gateway, which cost nothing but time."""
+        self.settling = 0
+        """How many answers are known, and wait for the store to keep what they tell."""
 
     def answer_all(self, requests: Iterator[Call | bytes]) -> bool:
         """Answer requests, decoded or as whole frames, one after another; whether none is left.
@@ -126,8 +130,8 @@ class Responder:
             return self._answer_odd(encode_call(call))
         try:
             result = run(self._registry, params)
-            if result.__class__ is Pending:
-                return self._defer(result, call.msgid, tally, self.pending)
+            if isinstance(result, Pending):
+                return self._defer(result, call.msgid, tally)
             answer = encode((RESPONSE, call.msgid, None, result))  # ``encode_result``, a call nearer
         except BaseException as error:  # noqa: BLE001  (a fault of ours is the answer to this request and no more)
             return self._collect(tally, *self._failure(call.msgid, error))
@@ -153,8 +157,7 @@ class Responder:
         except BaseException as error:  # noqa: BLE001
             return self._collect(tally, *self._failure(call.msgid, error))
         if isinstance(result, Pending):
-            is_patient = METHODS[call.method].is_patient
-            return self._defer(result, call.msgid, tally, self.patient if is_patient else self.pending)
+            return self._defer(result, call.msgid, tally, is_patient=METHODS[call.method].is_patient)
         self._collect(tally, *self._success(call.msgid, result))
         return SLOW
 
@@ -201,21 +204,47 @@ class Responder:
         for pending in (*self.pending, *self.patient):
             pending.is_abandoned = True
 
-    def _defer(self, pending: Pending[Any], msgid: int | None, tally: MethodTally, among: set[Pending[Any]]) -> int:
+    def _defer(self, pending: Pending[Any], msgid: int | None, tally: MethodTally, *, is_patient: bool = False) -> int:
+        """Answer once ``pending`` is complete."""
+        if isinstance(pending, Held):
+            return self._hold(pending, msgid, tally)
+        among = self.patient if is_patient else self.pending
         arrived = self._round.arrived
 
         def complete(result: object, error: BaseException | None) -> None:
             among.discard(pending)
             if isinstance(error, pykka.ActorDeadError):  # the actor stopped before it came to this request
                 error = Unavailable("The service is stopping")
-            answer, code = self._success(msgid, result) if error is None else self._failure(msgid, error)
+            answer, code = self._told(msgid, result, error)
             observe_one(tally, time.monotonic() - arrived)
             if code is not None:
                 tally.errors[code] += 1
             if answer:
                 self.answers.append(answer)
-            self._completed()
+            self._completed(False)
 
         among.add(pending)
         pending.then(complete)
         return SLOW
+
+    def _hold(self, held: Held[Any], msgid: int | None, tally: MethodTally) -> int:
+        """Answer once ``held`` is kept. The work is done, so that this is not ``SLOW``."""
+        arrived = self._round.arrived
+        answer, code = self._told(msgid, held.answer, held.error)
+
+        def tell(_answer: object, error: BaseException | None) -> None:
+            self.settling -= 1
+            told, fault = (answer, code) if error is held.error else self._told(msgid, None, error)
+            observe_one(tally, time.monotonic() - arrived)
+            if fault is not None:
+                tally.errors[fault] += 1
+            if told:
+                self.answers.append(told)
+            self._completed(True)
+
+        self.settling += 1
+        held.then(tell)
+        return 0 if self.settling < MAX_SETTLING else SLOW
+
+    def _told(self, msgid: int | None, result: object, error: BaseException | None) -> tuple[bytes, str | None]:
+        return self._success(msgid, result) if error is None else self._failure(msgid, error)

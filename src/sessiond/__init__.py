@@ -16,6 +16,7 @@ from sessiond.actors.session import SessionActor, SessionRef
 from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
 from sessiond.config import Config
 from sessiond.embedded import collector, start, stop
+from sessiond.records.settings import FileSink, RecordSettings, WebhookSink
 from sessiond.transport.async_client import AsyncClient
 from sessiond.transport.async_gateway import AsyncGateway
 from sessiond.transport.client import Client
@@ -28,10 +29,12 @@ __all__ = [
     "AsyncGateway",
     "Client",
     "Config",
+    "FileSink",
     "Gateway",
     "GatewaySettings",
     "Limit",
     "Mirror",
+    "RecordSettings",
     "Registration",
     "RegistryRef",
     "Reporter",
@@ -40,6 +43,7 @@ __all__ = [
     "SessionRef",
     "Settings",
     "WatchSettings",
+    "WebhookSink",
     "__version__",
     "arguments",
     "collector",

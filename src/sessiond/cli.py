@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from sessiond import logs
 from sessiond._version import __version__
@@ -24,14 +22,13 @@ from sessiond.bench.progress import ProgressLine
 from sessiond.bench.report import as_json, as_table
 from sessiond.call import call, error_line, exit_code
 from sessiond.config import Config
+from sessiond.flags import Add, add_server, add_timeout, command, count, rate, seconds, seconds_or_0
 from sessiond.options import BY_KEY, OPTIONS, Option
+from sessiond.record_command import add_records
 from sessiond.serve import serve
 from sessiond.sources import ConfigError, as_toml, gather, load
 
 __all__ = ["main"]
-
-Add: TypeAlias = Callable[..., Any]
-"""A method of argparse that adds something, and takes more arguments than are worth spelling out."""
 
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -106,6 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"sessiond: {logs.escaped(str(error))}", file=sys.stderr)
         return USAGE_ERROR
+    except SessiondError as error:
+        print(error_line(error), file=sys.stderr)
+        return exit_code(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # whoever read the output, like head, has seen enough
@@ -129,22 +129,14 @@ def _config(parsed: argparse.Namespace) -> int:
 
 
 def _call(parsed: argparse.Namespace) -> int:
-    try:
-        result = call(parsed.server, parsed.timeout, parsed.method, parsed.arguments)
-    except SessiondError as error:
-        print(error_line(error), file=sys.stderr)
-        return exit_code(error)
+    result = call(parsed.server, parsed.timeout, parsed.method, parsed.arguments)
     print(json.dumps(result, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
     return 0
 
 
 def _bench(parsed: argparse.Namespace) -> int:
     load = Load(**{field.name: getattr(parsed, field.name) for field in fields(Load) if field.name in parsed})
-    try:
-        report = bench(parsed.server, load, ProgressLine(sys.stderr), has_ceiling=parsed.ceiling)
-    except SessiondError as error:
-        print(error_line(error), file=sys.stderr)
-        return exit_code(error)
+    report = bench(parsed.server, load, ProgressLine(sys.stderr), has_ceiling=parsed.ceiling)
     print(json.dumps(as_json(report), indent=2) if parsed.json else as_table(report))
     if report.result.lost is not None:
         print(error_line(Unavailable(report.result.lost)), file=sys.stderr)
@@ -168,57 +160,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"sessiond {__version__}")
     add = parser.add_subparsers(metavar="COMMAND", required=True).add_parser
-    _add_options(_command(add, "serve", _serve, "Serve gateways and Prometheus.", SERVE_EXAMPLES))
-    _add_options(_command(add, "config", _config, "Print the configuration that holds.", CONFIG_EXAMPLES))
-    _add_call(_command(add, "call", _call, "Call a method of a service and print its result.", CALL_EXAMPLES))
-    _add_bench(_command(add, "bench", _bench, "Measure how fast a service is, with whole calls.", BENCH_EXAMPLES))
-    return parser
-
-
-def _command(
-    add: Add, name: str, run: Callable[[argparse.Namespace], int], purpose: str, epilog: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = add(
-        name,
-        help=purpose,
-        description=purpose,
-        epilog=epilog,
-        usage=f"sessiond {name} [OPTION...]" + (" METHOD [ARG...]" if name == "call" else ""),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(run=run)
+    _add_options(command(add, "serve", _serve, "Serve gateways and Prometheus.", SERVE_EXAMPLES))
+    _add_options(command(add, "config", _config, "Print the configuration that holds.", CONFIG_EXAMPLES))
+    _add_call(command(add, "call", _call, "Call a method of a service and print its result.", CALL_EXAMPLES))
+    _add_bench(command(add, "bench", _bench, "Measure how fast a service is, with whole calls.", BENCH_EXAMPLES))
+    add_records(add)
     return parser
 
 
 def _add_call(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("method", metavar="METHOD", help="as on the wire: ping, create_session, ...")
     parser.add_argument("arguments", metavar="ARG", nargs="*", help="a parameter of it")
-    _add_server(parser)
-    parser.add_argument(
-        "--timeout", metavar="SECONDS", type=_seconds, default=5.0, help="for the answer (default: %(default)s)"
-    )
-
-
-def _add_server(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--server",
-        metavar="HOST:PORT",
-        default=os.environ.get("SESSIOND_SERVER", Config().listen),
-        help=f"where the service listens (default: $SESSIOND_SERVER, else {Config().listen})",
-    )
+    add_server(parser)
+    add_timeout(parser, 5.0)
 
 
 def _add_bench(parser: argparse.ArgumentParser) -> None:
-    _add_server(parser)
+    add_server(parser)
     for flag, metavar, kind, text in (
-        ("--connections", "N", _count(1), "connections (default: 50)"),
-        ("--pipeline", "N", _count(1, MAX_PIPELINE), "requests under way on each connection (default: 1)"),
-        ("--rate", "CALLS", _rate, "calls to begin per second (default: one when another has ended)"),
-        ("--resident", "N", _count(0), "sessions that are up all the time (default: 0)"),
-        ("--touches", "N", _rate, "touches of those per second, beside the calls of a rate"),
-        ("--duration", "SECONDS", _seconds, "how long to measure (default: 10)"),
-        ("--warm-up", "SECONDS", _seconds_or_0, "how long to do the same before (default: 1)"),
+        ("--connections", "N", count(1), "connections (default: 50)"),
+        ("--pipeline", "N", count(1, MAX_PIPELINE), "requests under way on each connection (default: 1)"),
+        ("--rate", "CALLS", rate, "calls to begin per second (default: one when another has ended)"),
+        ("--resident", "N", count(0), "sessions that are up all the time (default: 0)"),
+        ("--touches", "N", rate, "touches of those per second, beside the calls of a rate"),
+        ("--duration", "SECONDS", seconds, "how long to measure (default: 10)"),
+        ("--warm-up", "SECONDS", seconds_or_0, "how long to do the same before (default: 1)"),
     ):
         parser.add_argument(flag, metavar=metavar, type=kind, default=argparse.SUPPRESS, help=text)
     parser.add_argument(
@@ -231,37 +197,6 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-ceiling", dest="ceiling", action="store_false", help="do not measure what the benchmark itself can do"
     )
-
-
-def _count(least: int, most: int | None = None) -> Callable[[str], int]:
-    """What reads a whole number within these bounds."""
-    bounds = f"from {least:,}" if most is None else f"from {least:,} to {most:,}"
-
-    def parse(text: str) -> int:
-        with contextlib.suppress(ValueError):
-            if least <= (value := int(text)) and (most is None or value <= most):
-                return value
-        raise argparse.ArgumentTypeError(f"must be a whole number {bounds}, not {text!r}")
-
-    return parse
-
-
-def _rate(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < (value := float(text)) < math.inf:
-            return value
-    raise argparse.ArgumentTypeError(f"must be a number per second above 0, not {text!r}")
-
-
-def _seconds_or_0(text: str) -> float:
-    return 0.0 if text == "0" else _seconds(text)
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < (value := float(text)) < math.inf:
-            return value
-    raise argparse.ArgumentTypeError(f"must be seconds above 0, not {text!r}")
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:

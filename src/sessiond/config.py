@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
 from sessiond.actors.limits import Limit
 from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
+from sessiond.records.settings import FileSink, RecordSettings, SinkSettings
+from sessiond.stores.settings import StoreSettings
 from sessiond.transport.settings import Limits
 
-__all__ = ["Address", "Config"]
+__all__ = ["Address", "Config", "check_names"]
 
 HOST = r"(\[[^\[\]\s]+\]|[^:\[\]\s]+)"
 PORT = r"([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
@@ -40,16 +43,38 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     watch: WatchSettings = WatchSettings()
     limits: Limits = Limits()
     commands: Commanding = Commanding()
+    store: StoreSettings = StoreSettings()
+    records: RecordSettings = RecordSettings()
     limit: tuple[Limit, ...] = ()
-    """Limits on sessions. No options: each is a table ``[[limit]]`` of the file, see ``limit_tables``."""
+    """Limits on sessions. No options: each is a table ``[[limit]]`` of the file, see ``tables``."""
+    sink: tuple[SinkSettings, ...] = ()
+    """Where the records of calls go, each a table ``[[sink]]``."""
 
     def __post_init__(self) -> None:
-        """Refuse two limits of one name.
+        """Refuse what no single option says.
 
         Raises:
-            ValueError: there are.
+            ValueError: two limits or two sinks have one name, two sinks one file, or nobody keeps records for sinks.
         """
-        names = [limit.name for limit in self.limit]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"limit {name}: there are several of that name")
+        check_names("limit", self.limit)
+        check_names("sink", self.sink)
+        paths = [each.path if isinstance(each, FileSink) else each.dead_letters for each in self.sink]
+        for sink, path in zip(self.sink, paths, strict=True):
+            if paths.count(path) > 1:
+                raise ValueError(f"sink {sink.name}: another one writes to {path} too")
+            if self.store.kind == "memory":
+                raise ValueError(
+                    f'sink {sink.name}: there are no records without a store; set kind = "sqlite" in [store]'
+                )
+
+
+def check_names(kind: str, tables: Sequence[Any]) -> None:
+    """Refuse two of one name.
+
+    Raises:
+        ValueError: there are.
+    """
+    names = [each.name for each in tables]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{kind} {name}: there are several of that name")

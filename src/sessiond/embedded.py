@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, cast
 
 from pykka.messages import ProxyCall
@@ -14,6 +15,7 @@ from sessiond.actors.guard import Turn
 from sessiond.actors.registry import RegistryActor, RegistryRef
 from sessiond.actors.session import SessionActor
 from sessiond.config import Config
+from sessiond.keeping import Keeping
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["collector", "start", "stop"]
 
 logger = logging.getLogger(__name__)
+
+_kept: dict[str, Keeping] = {}
+"""What the session managers of this process keep, by the URN of the registry."""
 
 COLLECT_SECONDS = 5.0
 """For which a collector waits for its turn; Prometheus gives a whole scrape 10 s."""
@@ -35,6 +40,10 @@ def start(
         config: what differs from the defaults; ports, log and ``limits`` do not matter here.
         clock: where the time comes from, by default the machine's clocks.
         session_class: the class of the session actors.
+
+    Raises:
+        StoreError: the store of the configuration cannot be used.
+        SinkError: a sink of call records cannot be used.
     """
     dispatcher = ThreadDispatcher()
 
@@ -54,17 +63,36 @@ def start(
         watching=given.watch,
         commanding=given.commands,
     )
+    keeping = None if given.store.kind == "memory" else Keeping(given, context, clock or SystemClock())
     registry = cast("RegistryRef", RegistryActor.start(context, session_class))
     registry.ask(ProxyCall(("ping",), (), {}))  # it is at work once it answers
+    if keeping is not None:
+        _recover(registry, keeping)
     return registry
+
+
+def _recover(registry: RegistryRef, keeping: Keeping) -> None:
+    """Have the sessions be there that were there before."""
+    _kept[registry.actor_urn] = keeping
+    try:
+        keeping.open()
+        registry.ask(Turn(lambda actor: deque(keeping.recover(actor), maxlen=0)))
+    except BaseException:
+        stop(registry)
+        raise
 
 
 def stop(registry: RegistryRef) -> None:
     """Stop the session manager. No session ends by that; asks that come later raise ``pykka.ActorDeadError``."""
     dispatcher = registry.actor_inbox.dispatcher
+    keeping = _kept.pop(registry.actor_urn, None)
+    if keeping is not None:
+        keeping.stop_delivery()
     registry.stop()
     if isinstance(dispatcher, ThreadDispatcher):
         dispatcher.stop()
+    if keeping is not None:
+        keeping.close()
 
 
 def collector(registry: RegistryRef) -> Collector:

@@ -40,6 +40,8 @@ class Option:
     """What a value looks like, for help."""
     expected: str
     """What a value must be, for errors."""
+    is_private: bool = False
+    """Whether errors must not repeat a wrong value, which may be a secret."""
 
     @property
     def key(self) -> str:
@@ -69,8 +71,10 @@ def options(kind: type[msgspec.Struct], section: str | None = None) -> Iterator[
         elif not isinstance(info, inspect.VarTupleType):
             assert isinstance(info, inspect.Metadata), f"{field.name} has no description"
             description = (info.extra_json_schema or {})["description"]
-            form = ("", info.extra["expected"]) if info.extra else _form(info.type)
-            yield Option(section, field.name, field.type, field.default, description, *form)
+            extra = info.extra or {}
+            metavar, expected = ("", extra["expected"]) if extra else _form(info.type)
+            default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+            yield Option(section, field.name, field.type, default, description, metavar, expected, "private" in extra)
 
 
 def _form(kind: inspect.Type) -> tuple[str, str]:
@@ -87,7 +91,7 @@ def _form(kind: inspect.Type) -> tuple[str, str]:
         case inspect.VarTupleType():
             return "NAME,...", "a list of names"
         case _:
-            return "HOST:PORT", "HOST:PORT"
+            return ("HOST:PORT", "HOST:PORT") if getattr(kind, "pattern", None) else ("PATH", "a path")
 
 
 def _range(kind: inspect.FloatType | inspect.IntType) -> str:

@@ -7,11 +7,14 @@ import ipaddress
 import logging
 import resource
 import signal
+import sys
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 
+from sessiond.actors.store import StoreError
 from sessiond.config import Config
 from sessiond.garbage import YoungCollector
+from sessiond.records.sink import SinkError
 from sessiond.service import Service, split_address
 from sessiond.sources import ConfigError
 from sessiond.watch import LoopWatch
@@ -29,6 +32,9 @@ __all__ = ["serve"]
 logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SWITCH_SECONDS = 0.0005
+"""For which the event loop keeps the interpreter to itself while a thread of the store has something to do: a tenth of
+Python's default, so that a commit is not held up by each of its few steps."""
 SPARE_DESCRIPTORS = 64
 """File descriptors beside those of the gateways: listeners, scrapes, logs, the loop's own."""
 
@@ -62,6 +68,8 @@ def is_loopback(host: str) -> bool:
 
 async def _serve(config: Config) -> int:
     call_later = asyncio.get_running_loop().call_later
+    if config.store.kind != "memory":
+        sys.setswitchinterval(SWITCH_SECONDS)
     watch = LoopWatch(call_later)
     service = Service(config, watch=watch)
     stopping = _stop_on_signals()
@@ -70,6 +78,9 @@ async def _serve(config: Config) -> int:
     except OSError as error:
         reason = error.strerror or error  # alone: the trace of an address in use helps nobody
         logger.error("Cannot listen on %s and %s: %s", config.listen, config.metrics, reason)  # noqa: TRY400
+        return 1
+    except (StoreError, SinkError) as error:
+        logger.error("%s", error)  # noqa: TRY400  (as above)
         return 1
     YoungCollector(call_later, watch.pauses.observe).start()
     watch.start()

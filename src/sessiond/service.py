@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from typing import cast
 
@@ -12,9 +11,12 @@ from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import LoopDispatcher
 from sessiond.actors.registry import RegistryActor, RegistryRef
 from sessiond.actors.session import SessionActor
+from sessiond.actors.store import StoreError
 from sessiond.config import Config
+from sessiond.keeping import Keeping
 from sessiond.metrics.collecting import Collecting
 from sessiond.metrics.endpoint import endpoint
+from sessiond.records.sink import SinkError
 from sessiond.transport.observed import LATENCY_BOUNDS
 from sessiond.transport.server import FrontEnd
 from sessiond.watch import LoopWatch
@@ -47,6 +49,7 @@ class Service:
         self._clock = clock or SystemClock()
         self._session_class = session_class
         self._watch = watch
+        self._keeping: Keeping | None = None
         self._obstacle: str | None = "starting"
         """What keeps gateways out at the moment."""
         self.failed = asyncio.Event()
@@ -57,6 +60,8 @@ class Service:
 
         Raises:
             OSError: an address cannot be listened on.
+            StoreError: the store cannot be used.
+            SinkError: a sink of call records cannot be used.
         """
         loop = asyncio.get_running_loop()
         config = self._config
@@ -70,15 +75,18 @@ class Service:
             watching=config.watch,
             commanding=config.commands,
         )
+        if config.store.kind != "memory":
+            self._keeping = Keeping(config, context, self._clock)
         self.registry = cast("RegistryRef", RegistryActor.start(context, self._session_class))
         self._front_end_ref = FrontEnd.start(context, self.registry.local(), self._config.limits, loop)
         self._front_end = self._front_end_ref.local()
-        collecting = functools.partial(Collecting, context, self._front_end.observed, LATENCY_BOUNDS, self._watch)
-        self._metrics = endpoint(collecting, lambda: self._obstacle)
+        self._metrics = endpoint(lambda: self._collecting(context), self._current_obstacle)
         try:
             self.metrics_port = await self._metrics.open(*split_address(self._config.metrics))
+            if self._keeping is not None:
+                await self._recover(self._keeping)
             self.port = await self._front_end.open(*split_address(self._config.listen))
-        except OSError:
+        except (OSError, StoreError, SinkError):
             await self.stop()
             raise
         self._obstacle = None
@@ -88,8 +96,26 @@ class Service:
         self._obstacle = "draining"
         await self._front_end.drain()
         self._front_end_ref.stop(block=False)
+        if self._keeping is not None:
+            await asyncio.to_thread(self._keeping.stop_delivery)
         await self.registry.stop(block=False)
+        if self._keeping is not None:
+            await asyncio.to_thread(self._keeping.close)
         await self._metrics.close()
+
+    async def _recover(self, keeping: Keeping) -> None:
+        """Have the sessions be there that were there before; nobody is served meanwhile."""
+        await asyncio.to_thread(keeping.open)
+        for _ in keeping.recover(self.registry.local()):
+            self._obstacle = keeping.progress
+            await asyncio.sleep(0)
+
+    def _collecting(self, context: Context) -> Collecting:
+        sinks = () if self._keeping is None else self._keeping.sinks
+        return Collecting(context, self._front_end.observed, LATENCY_BOUNDS, self._watch, sinks)
+
+    def _current_obstacle(self) -> str | None:
+        return self._obstacle or (None if self._keeping is None else self._keeping.obstacle)
 
     def _give_up(self, actor: str) -> None:
         logger.critical("The %s crashes again and again; the service stops", actor)

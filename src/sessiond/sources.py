@@ -12,10 +12,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from sessiond import limit_tables
 from sessiond.config import Config
-from sessiond.limit_tables import LIMIT
 from sessiond.options import BY_KEY, BY_VARIABLE, OPTIONS, PREFIX, SECTIONS, ConfigError, Option
+from sessiond.tables import TABLES
 
 __all__ = ["ConfigError", "Sourced", "as_toml", "gather", "load"]
 
@@ -43,20 +42,24 @@ def load(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]
         ConfigError: an option is unknown or its value is wrong, or the file cannot be read.
     """
     found = gather(path, environ, flags)
-    tree: dict[str, Any] = {LIMIT: found[LIMIT].value}
+    tree: dict[str, Any] = {tables.name: found[tables.name].value for tables in TABLES}
     for option in OPTIONS:
         table = tree if option.section is None else tree.setdefault(option.section, {})
         table[option.name] = found[option.key].value
-    return msgspec.convert(tree, Config)
+    try:
+        return msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error)) from None
 
 
 def gather(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, Any]) -> dict[str, Sourced]:
-    """The value of every option by key, and the limits under ``LIMIT``, as ``load`` finds them."""
+    """The value of every option by key, and the tables by name, as ``load`` finds them."""
     tree = {} if path is None else _read(path)
     found = {option.key: Sourced(option.default, "default") for option in OPTIONS}
-    found[LIMIT] = Sourced((), "default")
-    if path is not None and LIMIT in tree:
-        found[LIMIT] = Sourced(limit_tables.read(tree.pop(LIMIT), path), str(path))
+    for tables in TABLES:
+        found[tables.name] = Sourced((), "default")
+        if path is not None and tables.name in tree:
+            found[tables.name] = Sourced(tables.read(tree.pop(tables.name), path), str(path))
     for option, value, source in _of_file(tree, path):
         found[option.key] = Sourced(_checked(option, value, source, strict=True), source)
     for option, text, source in (*_of_environment(environ), *_of_flags(flags)):
@@ -75,7 +78,9 @@ def as_toml(found: Mapping[str, Sourced]) -> str:
         value, source = found[option.key]
         lines += COMMENT.wrap(f"{option.description} ({source})")
         lines.append(f"{option.name} = {json.dumps(value, ensure_ascii=False)}")
-    return "\n".join((*lines, "", *limit_tables.as_toml(*found[LIMIT])))
+    for tables in TABLES:
+        lines += ["", *tables.as_toml(*found[tables.name])]
+    return "\n".join(lines)
 
 
 # Sources

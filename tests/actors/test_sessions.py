@@ -323,7 +323,7 @@ def test_sessions_share_what_is_the_same_in_many(manager):
     one, other = (manager.context.directory.by_id[session_id] for session_id in ids)
     assert one.record.metadata == other.record.metadata == metadata
     assert one.record.metadata["codec"] is other.record.metadata["codec"]
-    assert one._timeouts is other._timeouts
+    assert one.timeouts is other.timeouts
 
 
 def test_timeouts_that_differ_in_every_session_are_not_all_remembered(manager):

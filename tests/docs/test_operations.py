@@ -11,10 +11,10 @@ import urllib.request
 import pytest
 from pages import ROOT, blocks, code, page, section, table
 
-from sessiond.actors.limits import MAX_BUCKETS
-from sessiond.limit_tables import LIMIT_OPTIONS
+from sessiond.actors.limits import MAX_BUCKETS, Limit
 from sessiond.options import OPTIONS
 from sessiond.sources import load
+from sessiond.tables import LIMITS
 
 OPERATIONS = page("docs/operations.md")
 ALERTS = page("docs/alerts.yml")
@@ -47,7 +47,7 @@ def test_the_example_of_a_file_is_accepted(name, tmp_path):
 
 def test_the_table_of_what_a_limit_has_is_whole():
     """If it is not: replace it by what this test expects."""
-    expected = [[f"`{option.name}`", option.expected, option.description] for option in LIMIT_OPTIONS]
+    expected = [[f"`{option.name}`", option.expected, option.description] for option in LIMITS.options(Limit)]
     text = section(OPERATIONS, "### Limits on sessions")
     assert table(text, "in a limit") == expected
     assert f"latest {MAX_BUCKETS:,} values" in text
@@ -88,7 +88,8 @@ def test_the_table_of_metrics_has_their_labels(exposed):
 
 
 def test_alerts_look_at_metrics_that_there_are(exposed):
-    there = set(re.findall(r"^(\w+)[{ ]", exposed, re.MULTILINE)) | {"sessiond_connections_closed_total"}
+    later = {"sessiond_connections_closed_total", "sessiond_sink_lag_seconds", "sessiond_sink_dead_letters_total"}
+    there = set(re.findall(r"^(\w+)[{ ]", exposed, re.MULTILINE)) | later
     expressions = re.findall(r"expr: (.*?)\n +(?:for|labels):", ALERTS, re.DOTALL)
     looked_at = {name for each in expressions for name in re.findall(r"\b(?:sessiond|process)_\w+", each)}
     assert looked_at

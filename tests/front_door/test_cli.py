@@ -30,7 +30,11 @@ def test_it_tells_its_version(capsys):
     assert printed(capsys, "--version") == f"sessiond {__version__}\n"
 
 
-@pytest.mark.parametrize("command", [(), ("serve",), ("config",), ("call",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [(), ("serve",), ("config",), ("call",), ("records",), ("records", "list"), ("records", "export")],
+    ids=" ".join,
+)
 def test_the_help_of_every_command_has_examples(command, capsys):
     assert "\n  sessiond " in printed(capsys, *command, "--help")
 

@@ -23,10 +23,12 @@ WORDS = {
     "log_level": ["debug", "warning", "error"],
     "log_format": ["json", "text", "auto"],
     "policy": ["refuse", "take_over", "share"],
+    "kind": ["sqlite", "memory", "sqlite"],
+    "durability": ["relaxed", "commit", "relaxed"],
 }
 
 
-SMALL = {"commands.timeout", "commands.attempts"}
+SMALL = {"commands.timeout", "commands.attempts", "store.interval"}
 """Options whose values cannot be large."""
 
 
@@ -60,7 +62,7 @@ def test_without_sources_everything_is_the_default():
 
 
 def test_every_field_of_the_configuration_is_an_option():
-    sections, tables = {"sessions", "gateways", "watch", "limits", "commands"}, {"limit"}
+    sections, tables = {"sessions", "gateways", "watch", "limits", "commands", "store", "records"}, {"limit", "sink"}
     fields = set(Config.__struct_fields__) - sections - tables
     for section in sections:
         fields |= {f"{section}.{name}" for name in getattr(Config(), section).__struct_fields__}
@@ -200,4 +202,4 @@ def test_what_is_printed_configures_the_same(write):
     environ = {"SESSIOND_SESSIONS_TYPES": 'fax,"q\\u00e4"', "SESSIOND_LISTEN": "[::1]:0", "SESSIOND_LOG_LEVEL": "error"}
     text = as_toml(gather(None, environ, {}))
     assert load(write(text), {}, {}) == load(None, environ, {})
-    assert set(tomllib.loads(text)) == set(Config.__struct_fields__) - {"limit"}
+    assert set(tomllib.loads(text)) == set(Config.__struct_fields__) - {"limit", "sink"}

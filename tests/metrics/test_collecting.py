@@ -396,3 +396,27 @@ def test_commands_are_counted_by_what_came_of_them(start):
     assert samples("commands_total", command="terminate_session", outcome="not_asked") == 1
     assert samples("commands_total", command="terminate_session", outcome="done") == 0
     assert samples("commands_waiting") == 0
+
+
+class Sink:
+    """What a courier tells of its sink."""
+
+    name, delivered, failures, dead, behind, oldest = "billing", 7, 2, 1, 4, 1_699_999_990.0
+
+
+def test_sinks_are_counted_each_by_its_name(clock):
+    context = Context.create(Settings(), ThreadDispatcher(), clock, lambda _: None)
+    idle = Sink()
+    idle.name, idle.behind, idle.oldest = "archive", -2, None  # delivered before it was counted
+    work = Collecting(context, sinks=[Sink(), idle])
+    while (found := work.step()) is None:
+        pass
+    samples = Samples(found)
+    told = {
+        sink: [
+            samples(f"sink_{name}", sink=sink)
+            for name in ("records_total", "failures_total", "dead_letters_total", "lag_records", "lag_seconds")
+        ]
+        for sink in ("billing", "archive")
+    }
+    assert told == {"billing": [7, 2, 1, 4, 10.0], "archive": [7, 2, 1, 0, 0.0]}

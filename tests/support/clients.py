@@ -75,6 +75,12 @@ class _Blocking:
 
         return iter(self._run(collect()))
 
+    def records(self, **filters: Any) -> Iterator[Any]:
+        async def collect() -> list[Any]:
+            return [record async for record in self._client.records(**filters)]
+
+        return iter(self._run(collect()))
+
     def watch(self, **filters: Any) -> _BlockingWatch:
         return _BlockingWatch(self._client.watch(**filters), self._run)
 

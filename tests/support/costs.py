@@ -14,12 +14,13 @@ import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any, NamedTuple
 
 import msgpack
 from still_service import StillService, fields, still_service
 
+from sessiond.actors.call_record import CallRecords
 from sessiond.actors.limits import Limit
 
 __all__ = ["BUDGETS", "VERSION", "Cost", "Meter", "bytes_kept", "bytes_per_session", "costs_of_requests", "written"]
@@ -115,9 +116,19 @@ def costs_of_requests() -> dict[str, Cost]:
         costs["server_info"] = _cost(service, lambda _: ("server_info",))
         count("end_session", "end_session", "normal")
         costs["get_session of an ended one"] = _cost(service, lambda number: ("get_session", ids[number]))
+        costs |= _costs_of_records(service)
         costs |= _costs_of_gateways(service)
         costs |= _costs_of_commands(service)
     return costs | _costs_within_limits() | _costs_of_watching()
+
+
+def _costs_of_records(service: StillService) -> dict[str, Cost]:
+    """What asking for records costs but for the reading, which is done elsewhere."""
+    service.context.records = SimpleNamespace(page=lambda _: CallRecords([], None), find=lambda _: {})
+    return {
+        "list_records, none": _cost(service, lambda _: ("list_records", {"gateway": "gw-07", "limit": 10})),
+        "get_record": _cost(service, lambda _: ("get_record", "no such session")),
+    }
 
 
 def _costs_within_limits() -> dict[str, Cost]:

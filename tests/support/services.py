@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 from links import StillLink
@@ -22,6 +24,8 @@ from sessiond.actors.registry import RegistryActor
 from sessiond.actors.results import Registered
 from sessiond.actors.session import SessionActor, SessionRef
 from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
+from sessiond.stores.settings import StoreSettings
+from sessiond.stores.sqlite import SqliteStore
 
 __all__ = ["ManualTimers", "Service", "send", "service"]
 
@@ -47,6 +51,9 @@ class ManualTimers(ThreadDispatcher):
 _USUAL = GatewaySettings()
 _KEPT = WatchSettings()
 _COMMANDING = Commanding()
+_NOTHING = StoreSettings()
+kept_in: ContextVar[Callable[[], StoreSettings]] = ContextVar("kept_in", default=StoreSettings)
+"""Gives the store of the next service that says nothing of one: so the same tests run against every store."""
 
 
 class Service:
@@ -60,6 +67,7 @@ class Service:
         gateways: GatewaySettings = _USUAL,
         watching: WatchSettings = _KEPT,
         commanding: Commanding = _COMMANDING,
+        store: StoreSettings = _NOTHING,
     ) -> None:
         self.clock = ManualClock()
         self.dispatcher = ManualTimers()
@@ -75,8 +83,14 @@ class Service:
             watching=watching,
             commanding=commanding,
         )
+        self.store = None if store.kind == "memory" else SqliteStore(store)
+        if self.store is not None:
+            self.context.keep_in(self.store, is_relaxed=store.durability == "relaxed")
         self.registry = RegistryActor.start(self.context, session_class)
         self.ping()  # by then it has started its colleagues
+        if self.store is not None:
+            recovered = self.store.open()
+            self.turn(lambda registry: deque(registry.recover(recovered)))
         self.surveyor, self.reaper, *_ = self.registry.local()._colleagues
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
@@ -120,9 +134,19 @@ class Service:
         asked = checked({"epoch": epoch, **options}, Registration)
         return link, self.turn(lambda registry: registry.register(name, asked, link))
 
+    def stop(self) -> None:
+        """End, as the process would."""
+        self.registry.stop()
+        self.dispatcher.stop()
+        if self.store is not None:
+            self.store.close()
+
     def settle(self) -> None:
-        """Return when every turn that was due has ended."""
+        """Return when every turn that was due has ended, and the store has acknowledged what has changed."""
         settle(self.dispatcher)
+        while (journal := self.context.journal) is not None and len(journal):
+            self.turn(lambda _: journal.reply_after_all(None))
+            settle(self.dispatcher)
 
 
 def send(ref: ActorRef[Any], method: str, *args: Any, **options: Any) -> Future[Any]:
@@ -138,10 +162,11 @@ def service(
     gateways: GatewaySettings = _USUAL,
     watching: WatchSettings = _KEPT,
     commanding: Commanding = _COMMANDING,
+    store: StoreSettings | None = None,
     **settings: Any,
 ) -> Iterator[Service]:
     """Serve sessions of ``session_class`` within these limits and with these settings until the block ends."""
-    running = Service(Settings(**settings), session_class, limits, gateways, watching, commanding)
+    kept = store or kept_in.get()()
+    running = Service(Settings(**settings), session_class, limits, gateways, watching, commanding, kept)
     yield running
-    running.registry.stop()
-    running.dispatcher.stop()
+    running.stop()

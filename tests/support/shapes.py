@@ -22,6 +22,13 @@ FIELDS = (
     *("created_at", "updated_at", "ringing_at", "answered_at", "ended_at", "last_activity_at", "expires_at"),
     *("end_reason", "ended_by", "sip_code", "q850_cause", "version"),
 )
+RECORD_FIELDS = (
+    *("id", "number", "type", "gateway", "epoch", "external_id", "caller", "callee", "direction", "parent", "group"),
+    *("metadata", "created_at", "ringing_at", "answered_at", "ended_at"),
+    *("setup_duration", "ring_duration", "talk_duration", "duration"),
+    *("end_reason", "ended_by", "sip_code", "q850_cause", "version", "history", "history_dropped"),
+)
+PARTIES = ("caller", "callee", "gateway", "service", "admin")
 GROUPS = (
     *("type", "state", "gateway", "external_id", "caller", "callee", "direction", "parent", "group"),
     *("end_reason", "ended_by"),
@@ -207,6 +214,31 @@ METHODS: dict[str, Shape] = {
         ),
     ),
     "count_sessions": arguments(0, optional(fields(by=optional(one_of(*GROUPS)), **filters))),
+    "list_records": arguments(
+        0,
+        optional(
+            fields(
+                type=text(),
+                metadata=pairs(optional(scalar)),
+                direction=optional(direction),
+                end_reason=either(text(), several(text(), 16)),
+                ended_by=either(one_of(*PARTIES), several(one_of(*PARTIES), 16)),
+                order=one_of("asc", "desc"),
+                limit=whole(1, 500),
+                cursor=optional(text()),
+                fields=optional(several(one_of(*RECORD_FIELDS), 64)),
+                **dict.fromkeys(
+                    ["gateway", "external_id", "caller", "callee", "parent", "group"],
+                    optional(text()),
+                ),
+                **dict.fromkeys(
+                    ["created_after", "created_before", "ended_after", "ended_before"],
+                    optional(epoch),
+                ),
+            )
+        ),
+    ),
+    "get_record": arguments(1, target),
     "explain_limit": arguments(
         1, text(), optional(fields(value=optional(scalar), limit=whole(1, 500), cursor=optional(text())))
     ),

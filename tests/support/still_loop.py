@@ -180,6 +180,7 @@ class StillRegistry:
 
     _ref = None
     mailbox = SimpleNamespace(is_idle=True)
+    context = SimpleNamespace(journal=None)
 
     def __init__(self) -> None:
         self.sessions: list[dict[str, Any]] = [{}] * (SHARD_MASK + 1)

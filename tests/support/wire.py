@@ -62,12 +62,16 @@ class Peer:
     def receive_many(self, count: int) -> list[list[Any]]:
         return [self.receive() for _ in range(count)]
 
-    def rest(self) -> list[list[Any]]:
-        """All messages up to the end of the stream, which the service has to send."""
+    def batches(self) -> Iterator[list[list[Any]]]:
+        """The messages that have come, as many at once as there are, up to the end of the stream."""
         with contextlib.suppress(ConnectionResetError):
             while data := self.socket.recv(65_536):
                 self._unpacker.feed(data)
-        return list(self._unpacker)
+                yield list(self._unpacker)
+
+    def rest(self) -> list[list[Any]]:
+        """All messages up to the end of the stream, which the service has to send."""
+        return [message for batch in self.batches() for message in batch]
 
     def ask(self, method: Any, *params: Any) -> tuple[Any, Any]:
         """The error and the result that a request is answered with."""

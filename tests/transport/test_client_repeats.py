@@ -25,6 +25,8 @@ ADDRESS = {"gateway": "gw", "external_id": "call-1"}
         (requests.list_sessions(None, {}), Repeat.ALWAYS),
         (requests.count_sessions({}), Repeat.ALWAYS),
         (requests.explain_limit("x", {"value": "a"}), Repeat.ALWAYS),
+        (requests.list_records(None, {}), Repeat.ALWAYS),
+        (requests.get_record("x"), Repeat.ALWAYS),
         (requests.ping(), Repeat.ALWAYS),
         (requests.server_info(), Repeat.ALWAYS),
         (requests.touch_session(ADDRESS), Repeat.ALWAYS),

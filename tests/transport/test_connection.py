@@ -29,11 +29,11 @@ LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 class Waiting(SessionActor):
     """Its touches are remembered, and the answers to a get of one of type "waiting" are the test's to give."""
 
-    touched: list[str]
+    touches: list[str]
     held: queue.SimpleQueue[Pending]
 
     def touch(self):
-        self.touched.append(self.record.caller)
+        self.touches.append(self.record.caller)
         return super().touch()
 
     def get(self):
@@ -50,7 +50,7 @@ class Running:
     def __init__(self, served, stack):
         self.served = served
         self._stack = stack
-        self.touched = Waiting.touched
+        self.touches = Waiting.touches
         self.held = Waiting.held
 
     def connect(self, **options) -> Peer:
@@ -82,7 +82,7 @@ class Running:
 @pytest.fixture(params=LOOPS)
 def run(request):
     """Run a service under some limits, on each kind of loop."""
-    Waiting.touched, Waiting.held = [], queue.SimpleQueue()
+    Waiting.touches, Waiting.held = [], queue.SimpleQueue()
     with ExitStack() as stack:
 
         def start(**limits):
@@ -130,8 +130,8 @@ def test_no_client_keeps_another_waiting_with_thousands_of_requests(run):
         all_arrived(other)
     other.receive()
     busy.receive_many(3000)
-    assert len(running.touched) == 3001
-    assert running.touched.index("other") <= 2 * BATCH_REQUESTS
+    assert len(running.touches) == 3001
+    assert running.touches.index("other") <= 2 * BATCH_REQUESTS
 
 
 # Limits
@@ -257,7 +257,7 @@ def test_bad_bytes_close_their_connection_after_earlier_answers(run, poison):
     assert wire.rest() == [[1, 1, None, "pong"], [1, 2, None, "pong"]]
     assert running.closed_for == {"not_a_frame": 1}
     assert other.call("ping") == "pong"
-    assert running.touched == []
+    assert running.touches == []
 
 
 def test_a_truncated_frame_is_not_answered(run):

@@ -226,11 +226,11 @@ def test_ping_and_server_info(wire, served):
     assert info["name"] == "sessiond"
     assert {type(info[name]) for name in ("time", "uptime")} == {float}
     assert info["methods"] == [
-        "count_sessions", "create_session", "end_session", "end_sessions", "explain_limit", "get_session",
-        "get_session_history", "heartbeat_gateway", "list_gateways", "list_sessions", "modify_session", "ping",
-        "register_gateway", "request_sync", "server_info", "sync_sessions", "terminate_session",
-        "touch_session", "unwatch", "update_session", "update_session_metadata", "update_session_state",
-        "warn_session", "watch",
+        "count_sessions", "create_session", "end_session", "end_sessions", "explain_limit", "get_record",
+        "get_session", "get_session_history", "heartbeat_gateway", "list_gateways", "list_records", "list_sessions",
+        "modify_session", "ping", "register_gateway", "request_sync", "server_info", "sync_sessions",
+        "terminate_session", "touch_session", "unwatch", "update_session", "update_session_metadata",
+        "update_session_state", "warn_session", "watch",
     ]  # fmt: skip
     assert wire.call("server_info")["instance"] == info["instance"]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from manual_clock import ManualClock
 from packing import POISONS, Raw, packed
 from plain_msgpack import Refused, Unfinished, parse
-from shapes import FIELDS, GROUPS, METHODS, STATES
+from shapes import FIELDS, GROUPS, METHODS, RECORD_FIELDS, STATES
 
 from sessiond.actors.clock import TurnClock
 from sessiond.actors.results import Watched
@@ -31,7 +31,7 @@ class Yes:
     _ref = None
     mailbox = SimpleNamespace(is_idle=True)
     sessions = (MappingProxyType({}),) * (SHARD_MASK + 1)
-    context = SimpleNamespace(requester=None)
+    context = SimpleNamespace(journal=None, requester=None)
     herald = SimpleNamespace(watch=lambda *_: Watched(1, 1, "i", False), unwatch=lambda *_: None)
 
     def find(self, target: object) -> Yes:
@@ -103,6 +103,14 @@ VALID: dict[str, list[list[Any]]] = {
     "end_session": [["x"], ["x", None], ["x", None, None], ["x", "own reason", {"sip_code": 699, "q850_cause": 127}]],
     "list_sessions": [[], [None], [{}], [{"state": ["active", "held"], "caller": None, "fields": list(FIELDS)}]],
     "count_sessions": [[], [None], [{}], [{"by": None, "ended": True, "metadata": {"a": None}}]],
+    "list_records": [
+        [],
+        [None],
+        [{}],
+        [{"gateway": None, "end_reason": ["busy", ""], "ended_by": "admin", "fields": list(RECORD_FIELDS)}],
+        [{"ended_by": ["admin"] * 16, "end_reason": "busy", "ended_after": None, "ended_before": 1e11}],
+    ],
+    "get_record": [["x"], [{"external_id": "x", "gateway": None}]],
     "explain_limit": [["x"], ["", None], ["x", {}], ["x", {"value": True, "limit": 500, "cursor": None}]],
     "watch": [[], [None], [{}], [{"from": 0, "instance": "", "snapshot": False, "ended": "any"}], [{"from": None}]],
     "unwatch": [[0], [2**63 - 1]],
@@ -155,13 +163,15 @@ KEYS = st.sampled_from(
     [
         *FIELDS, "setup_timeout", "idle_timeout", "max_duration", "request_id", "at", "if_version", "created_after",
         "created_before", "ended", "order", "limit", "cursor", "fields", "by", "timeout", "wait", "reason", "dry_run",
-        "most", "value", "capabilities", "lease", "name", "sync", "ids", "external_ids", "final", "no_such_key", "",
+        "most", "value", "end_reason", "ended_by", "ended_after", "number", "history",
+        "capabilities", "lease", "name", "sync", "ids", "external_ids", "final", "no_such_key", "",
     ]
 )  # fmt: skip
 GOOD = {
     "type": "sip", "state": "held", "direction": "inbound", "at": 1e9, "answered_at": 1, "if_version": 1, "limit": 500,
     "order": "desc", "ended": "any", "by": "end_reason", "fields": ["id"], "ended_by": "callee", "sip_code": 486,
     "q850_cause": 0, "idle_timeout": 0, "max_duration": 1e9, "metadata": {"a": None}, "created_after": 0,
+    "ended_after": 0.5, "end_reason": ["busy"],
     "dry_run": False, "most": 5, "timeout": 1.5, "wait": 0, "reason": "x", "value": 1.5,
     "external_id": "call", "gateway": "gw", "parent": "p", "group": "g", "suspect": False,
     "epoch": "e", "capabilities": ["commands"], "lease": 30, "name": "gw", "sync": "s", "ids": ["x"],

@@ -7,6 +7,7 @@ from typing import Any, assert_type
 import pykka
 
 import sessiond
+from sessiond.actors.call_record import CallRecords
 from sessiond.actors.results import (
     Commanded,
     Count,
@@ -44,6 +45,8 @@ def the_registry() -> None:
     assert_type(manager.list_sessions(type="sip", state=["active", "held"], limit=10).get(), Page)
     assert_type(manager.count_sessions(by="state").get(), Count)
     assert_type(manager.explain_limit("trunks", value="t-3", limit=10).get(), Explanation)
+    assert_type(manager.list_records(end_reason=["busy"], ended_after=1.5, limit=10).get(), CallRecords)
+    assert_type(manager.get_record("id").get().talk_duration, float)
     assert_type(manager.watch(registry, gateway="g").get(), Watched)
     assert_type(manager.watch(sessiond.Mirror().apply, since=3, instance="i").get().gap, bool)
     manager.unwatch(3).get()

@@ -1,0 +1,357 @@
+"""The journal: what has been changed and not been acknowledged by the store, and who waits for that.
+
+Theory of operation
+-------------------
+A session moves to its new record in its turn and goes on from there; the next change of it need not wait. Everything
+that follows outside of it waits: the change is handed to the store with the session's image, and joins a queue. When
+the store has acknowledged it, the change is *settled*: the directory, the counts and the watchers learn of it, and the
+replies that depend on it are given. So there are two views of a session with changes on their way: ``by_id`` has its
+actor, whose record is the newest and which only its own requests meet, and the directory's table and indexes have its
+``Standing``, with the record that was acknowledged last.
+
+Rules that nobody may break
+---------------------------
+1. Whatever is told about a session in a turn of it is told by ``turn``, which holds the answer back, be it a result or
+   an error, while any change of the session is not settled: what the answer is based on may still be lost.
+2. Changes are settled in the order in which they were handed over. A store that fails has lost all that are not
+   settled; ``failed`` takes every session back to its standing, and everybody who waits is told ``Unavailable``.
+3. A change that cannot be handed over raises before anything outside of the session has changed, and ``turn`` takes
+   the session back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+
+import msgspec
+
+from sessiond.actors.errors import SessiondError, Unavailable
+from sessiond.actors.image import pack
+from sessiond.actors.lifecycle import dismiss
+from sessiond.actors.on_way import Begun, Change, Changed, Ended
+from sessiond.actors.retention import EndedSession
+from sessiond.actors.retention import pack as pack_record
+from sessiond.actors.standing import Standing
+from sessiond.actors.store import Ending, StoreError
+
+if TYPE_CHECKING:
+    from sessiond.actors.clock import Instant
+    from sessiond.actors.context import Context, Known
+    from sessiond.actors.incarnation import Incarnation
+    from sessiond.actors.record import Session
+    from sessiond.actors.requests import RequestKey
+    from sessiond.actors.session import SessionActor
+    from sessiond.actors.store import Store
+
+__all__ = ["CHANGES", "NUMBERS", "SEQ", "Journal"]
+
+R = TypeVar("R")
+
+NUMBERS = 1_000_000
+"""So many numbers, of sessions and of changes, are set aside at once: one that may have been given is never given
+again, and the store need not be told of each."""
+SEQ, CHANGES = "seq", "changes"
+"""What the numbers that are set aside are called in the store."""
+
+
+class _EndedAhead(EndedSession):
+    """What its requests meet of a session that has ended, as long as that is not settled."""
+
+    journal: Any = None
+
+    def run_turn(self, operation: Callable[[Any], R]) -> R:
+        """See ``Performer``."""
+        return self.journal.turn_of_ended(self, operation)  # type: ignore[no-any-return]
+
+
+class Journal:
+    """Has consequences follow when the store has acknowledged what they follow from: a ``Consequences``, a ``Keeper``.
+
+    With a ``relaxed`` store they follow at once, and the store is told all the same.
+    """
+
+    def __init__(self, context: Context, store: Store, *, is_relaxed: bool) -> None:
+        """Keep what happens in these books in ``store``."""
+        self._context = context
+        self._store = store
+        self._is_relaxed = is_relaxed
+        self._on_way: deque[Change] = deque()
+        """The changes that are not settled, in the order of their positions."""
+        self._latest: dict[int, Change] = {}
+        """The last of them of each session."""
+        self._arrivals: dict[tuple[str | None, str], dict[int, None]] = {}
+        """The sessions that have come to an address by a change that is not settled."""
+        self._set_aside = {SEQ: 0, CHANGES: 0}
+        self.beginning = 0
+        """Sessions that have begun, which is not settled."""
+        self.call_ended: Callable[[], object] | None = None
+        """Told when the store has kept the ends of sessions."""
+        self._has_ended = False
+        self.failure: Exception | None = StoreError("what it has kept is being recovered")
+        """Why nothing can be changed now."""
+
+    def __len__(self) -> int:
+        """Changes on their way."""
+        return len(self._on_way)
+
+    # Consequences
+
+    @property
+    def is_available(self) -> bool:
+        """See ``Consequences``."""
+        return self.failure is None
+
+    def refuse(self) -> NoReturn:
+        """See ``Consequences``."""
+        raise Unavailable(f"The store cannot keep changes now: {self.failure}")
+
+    def begun(self, session: SessionActor) -> None:
+        """See ``Consequences``."""
+        self._check()
+        standing = session.standing = Standing(session)
+        change = Begun(standing, self._store.keep(session.seq, self._image(session)), standing.state)
+        self._context.admission.expect(session.record)
+        if not self._is_relaxed:
+            self._context.directory.by_id[session.record.id] = session
+            self.beginning += 1
+            self._arrive(change, session.record)
+        self._join(change)
+
+    def moved(self, session: SessionActor, old: Session) -> None:
+        """See ``Consequences``."""
+        self._keep(session)
+
+    def changed(self, session: SessionActor, old: Session) -> None:
+        """See ``Consequences``."""
+        change = self._keep(session)
+        if old.external_id != session.record.external_id and not self._is_relaxed:
+            self._arrive(change, session.record)
+
+    def claimed(self, session: SessionActor, old: Session, holder: Incarnation | None) -> None:
+        """See ``Consequences``."""
+        self._keep(session)
+
+    def noted(self, session: SessionActor) -> None:
+        """See ``Consequences``; while nothing can be kept the history goes without."""
+        if self.is_available:
+            self._keep(session)
+
+    def ended(
+        self, session: SessionActor, final: Session, timeline: bytes, now: Instant, told: Incarnation | None
+    ) -> None:
+        """See ``Consequences``."""
+        self._check()
+        standing, request = _standing(session), session.request
+        ending = Ending(session.seq, final, timeline, *(self._named(request) or (None, None)))
+        change = Ended(standing, self._store.end(ending), ending, told)
+        if not self._is_relaxed:
+            standing.newest = self._context.directory.by_id[final.id] = _EndedAhead(
+                session.seq, final.id, final.external_id, pack_record(final), timeline, request, math.inf, self
+            )
+        self._join(change)
+        self._has_ended = True
+
+    def restarted(self, session: SessionActor, fresh: SessionActor) -> None:
+        """See ``Consequences``."""
+        self._stand_in(_standing(session), fresh)
+
+    # Turns
+
+    def turn(self, session: SessionActor, operation: Callable[[Any], R]) -> R:
+        """What comes of ``operation``, held back until all that it is based on is settled."""
+        change, touched = self._latest.get(session.seq), session.touched
+        value: R = None  # type: ignore[assignment]  # told only if there is no error
+        error: SessiondError | None = None
+        try:
+            value = operation(session)
+        except SessiondError as refused:
+            error = refused
+            self._take_back(session, change)
+        except BaseException as crash:  # noqa: BLE001  (as in ``guard.run``)
+            self._take_back(session, change)
+            error = session._crashed(crash)
+        else:
+            if session.touched is not touched and self._latest.get(session.seq) is change:
+                self._store.touch(session.seq, session.touched.wall)
+        return self.reply(session.seq, value, error)
+
+    def turn_of_ended(self, ended: EndedSession, operation: Callable[[Any], R]) -> R:
+        """The same of one that has ended."""
+        value: R = None  # type: ignore[assignment]  # told only if there is no error
+        error: SessiondError | None = None
+        try:
+            value = operation(ended)
+        except SessiondError as refused:
+            error = refused
+        except BaseException as crash:  # noqa: BLE001  (as above)
+            error = ended._crashed(crash)
+        return self.reply(ended.seq, value, error)
+
+    def reply(self, seq: int, value: R, error: SessiondError | None = None) -> R:
+        """Tell ``value``, or raise ``error``, once all changes of that session are settled."""
+        change = self._latest.get(seq)
+        if change is not None:
+            return change.hold(value, error)
+        if error is not None:
+            raise error
+        return value
+
+    def reply_after_all(self, value: R) -> R:
+        """Tell ``value`` once everything is settled that has changed by now."""
+        return self._on_way[-1].hold(value, None) if self._on_way else value
+
+    def addressed(self, gateway: str | None, external_id: str) -> tuple[list[Known], Known | None]:
+        """See ``Directory.addressed``, but as the requests of the sessions themselves see it."""
+        found, left = self._context.directory.addressed(gateway, external_id)
+        ended = cast("Known | None", left)
+        entries = [each for each in found if isinstance(each, Standing)]
+        entries += (self._latest[seq].standing for seq in self._arrivals.get((gateway, external_id), ()))
+        live: list[Known] = []
+        for newest in dict.fromkeys(entry.newest for entry in entries):
+            if isinstance(newest, EndedSession):
+                ended = newest
+            elif newest.record.external_id == external_id:
+                live.append(newest)
+        return live, ended
+
+    # Keeper
+
+    def settled(self, position: int) -> None:
+        """See ``Keeper``."""
+        while self._on_way and self._on_way[0].position <= position:
+            self._settle(self._on_way.popleft())
+        if self._has_ended and self.call_ended is not None:
+            self._has_ended = False
+            self.call_ended()
+        self._set_numbers_aside()
+
+    def failed(self, error: Exception) -> None:
+        """See ``Keeper``."""
+        self.failure = error
+        lost, self._on_way = self._on_way, deque()
+        self._latest.clear()
+        self._arrivals.clear()
+        self.beginning = 0
+        begun = {change.standing for change in lost if isinstance(change, Begun)}
+        for standing in dict.fromkeys(change.standing for change in lost):
+            if standing in begun:
+                self._drop(standing)
+            else:
+                self._go_back(standing)
+        for change in lost:
+            change.fail(Unavailable(f"The store failed before it could keep this: {error}"))
+
+    def restored(self) -> None:
+        """See ``Keeper``."""
+        self.failure = None
+        self._set_aside = {SEQ: 0, CHANGES: 0}  # what was told last may have been lost
+        self._set_numbers_aside()
+        for number, author in self._context.authors.gateways():
+            self._store.author(number, author.gateway or "", author.epoch)
+
+    # At the start
+
+    def begin(self, seq: int, changes: int) -> None:
+        """Go on with numbers after these, and keep what happens from now on."""
+        self._context.directory.go_on_after(seq)
+        self._context.changes.go_on_after(changes)
+        self._set_numbers_aside()
+        self._context.authors.announce = self._store.author
+        self.failure = None
+
+    # Inside
+
+    def _check(self) -> None:
+        if self.failure is not None:
+            self.refuse()
+
+    def _named(self, request: RequestKey | None) -> tuple[str, bytes] | None:
+        return None if request is None else (request.request_id, self._context.requests.digest(request))
+
+    def _image(self, session: SessionActor) -> bytes:
+        timeouts = session.timeouts
+        return pack(
+            session.record,
+            None if timeouts is self._context.timeouts else msgspec.structs.astuple(timeouts),
+            session.touched.wall,
+            self._named(session.request),
+            session.incarnation is not None,
+            session.timeline,
+        )
+
+    def _keep(self, session: SessionActor) -> Changed:
+        self._check()
+        position = self._store.keep(session.seq, self._image(session))
+        change = Changed(_standing(session), position, session.state())
+        self._join(change)
+        return change
+
+    def _join(self, change: Change) -> None:
+        if self._is_relaxed:
+            change.settle(self._context)
+        else:
+            self._on_way.append(change)
+            self._latest[change.standing.seq] = change
+
+    def _arrive(self, change: Change, record: Session) -> None:
+        """By this change a session comes to an address, where the directory does not know it yet."""
+        if record.external_id is not None:
+            change.address = (record.gateway, record.external_id)
+            self._arrivals.setdefault(change.address, {})[change.standing.seq] = None
+
+    def _settle(self, change: Change) -> None:
+        seq = change.standing.seq
+        if self._latest.get(seq) is change:
+            del self._latest[seq]
+        if isinstance(change, Begun):
+            self.beginning -= 1
+        if change.address is not None and (arrived := self._arrivals.get(change.address)) is not None:
+            arrived.pop(seq, None)
+            if not arrived:
+                del self._arrivals[change.address]
+        try:
+            change.settle(self._context)
+        except BaseException as error:  # noqa: BLE001  (of this change only; the others are to be settled)
+            self._context.crash_log.log("the journal", error, self._context.clock.read().monotonic)
+        change.tell()
+
+    def _take_back(self, session: SessionActor, change: Change | None) -> None:
+        """A turn has failed, before which ``change`` was the last: unless there is one since, nothing is left of it."""
+        if self._latest.get(session.seq) is change:
+            session.restore(_standing(session).state if change is None else change.state)
+
+    def _drop(self, standing: Standing) -> None:
+        """There never was such a session."""
+        record, request = standing.record, standing.actor.request
+        self._context.directory.by_id.pop(record.id, None)
+        self._context.admission.came(record)
+        if request is not None:
+            self._context.requests.forget(request)
+        standing.actor.standing = None
+        dismiss(standing.actor)
+
+    def _go_back(self, standing: Standing) -> None:
+        """The session is again as it stands."""
+        session, state = standing.actor, standing.state
+        if standing.newest is session:
+            session.restore(state)
+        else:
+            self._stand_in(standing, session.again(state))
+
+    def _stand_in(self, standing: Standing, fresh: SessionActor) -> None:
+        standing.actor.standing, fresh.standing = None, standing
+        standing.actor = standing.newest = self._context.directory.by_id[standing.record.id] = fresh
+
+    def _set_numbers_aside(self) -> None:
+        for name, last in ((SEQ, self._context.directory.last_seq), (CHANGES, self._context.changes.last)):
+            if last > self._set_aside[name] - NUMBERS // 2:
+                self._set_aside[name] = last + NUMBERS
+                self._store.put(name, last + NUMBERS)
+
+
+def _standing(session: SessionActor) -> Standing:
+    assert session.standing is not None  # the journal has seen it begin
+    return session.standing

@@ -1,0 +1,85 @@
+"""What several commands of the command line take, and how each is made."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from sessiond.config import Config
+
+__all__ = ["Add", "add_server", "add_timeout", "command", "count", "rate", "seconds", "seconds_or_0"]
+
+Add: TypeAlias = Callable[..., Any]
+"""A method of argparse that adds something, and takes more arguments than are worth spelling out."""
+
+
+def command(
+    add: Add, name: str, run: Callable[[argparse.Namespace], int], purpose: str, epilog: str, within: str = ""
+) -> argparse.ArgumentParser:
+    """The parser of a command, of the group ``within`` if that is given: ``run`` does what it is told to."""
+    parser: argparse.ArgumentParser = add(
+        name,
+        help=purpose,
+        description=purpose,
+        epilog=epilog,
+        usage=f"sessiond {within}{name} [OPTION...]" + (" METHOD [ARG...]" if name == "call" else ""),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Let a command be told where the service is."""
+    parser.add_argument(
+        "--server",
+        metavar="HOST:PORT",
+        default=os.environ.get("SESSIOND_SERVER", Config().listen),
+        help=f"where the service listens (default: $SESSIOND_SERVER, else {Config().listen})",
+    )
+
+
+def add_timeout(parser: argparse.ArgumentParser, default: float) -> None:
+    """Let a command be told how many seconds an answer may take."""
+    parser.add_argument(
+        "--timeout", metavar="SECONDS", type=seconds, default=default, help="for an answer (default: %(default)s)"
+    )
+
+
+def count(least: int, most: int | None = None) -> Callable[[str], int]:
+    """What reads a whole number within these bounds."""
+    bounds = f"from {least:,}" if most is None else f"from {least:,} to {most:,}"
+
+    def parse(text: str) -> int:
+        with contextlib.suppress(ValueError):
+            if least <= (value := int(text)) and (most is None or value <= most):
+                return value
+        raise argparse.ArgumentTypeError(f"must be a whole number {bounds}, not {text!r}")
+
+    return parse
+
+
+def rate(text: str) -> float:
+    """Reads a number per second."""
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"must be a number per second above 0, not {text!r}")
+
+
+def seconds_or_0(text: str) -> float:
+    """Reads a time that may be none."""
+    return 0.0 if text == "0" else seconds(text)
+
+
+def seconds(text: str) -> float:
+    """Reads a time."""
+    with contextlib.suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"must be seconds above 0, not {text!r}")

@@ -1,0 +1,108 @@
+"""What the writer does between commits, a little at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+from sessiond.stores.checkpoints import Checkpoints
+from sessiond.stores.figures import Figures
+from sessiond.stores.folding import Folding
+from sessiond.stores.log import Entry
+from sessiond.stores.purge import Purge
+from sessiond.stores.tuning import Tuning
+
+__all__ = ["Chores"]
+
+PAGE = 4096
+"""Bytes of a page of the database."""
+PAGES_OF_A_ROW = 2
+"""Pages that a row writes, on average: sessions are neighbours, records are in four trees."""
+
+
+FINAL_ROWS = 1024
+"""Sessions that are folded in one step when nobody waits for a commit."""
+
+
+class Chores:
+    """Folds the log, deletes old records, and has the WAL written into the database."""
+
+    def __init__(self, folding: Folding, checkpoints: Checkpoints, figures: Figures, tuning: Tuning) -> None:
+        """See the parts for what they do; this says when."""
+        self.folding = folding
+        self.purge = Purge()
+        self._checkpoints = checkpoints
+        self._figures = figures
+        self._tuning = tuning
+        self._folded_at = tuning.monotonic() if folding.is_needless else -math.inf
+        """When the last fold began, on the monotonic clock; what another process has left is folded at once."""
+        self._taken = 0
+        """Entries of the last commit."""
+        self._changes = 0
+        """Rows that the connection had written when it was looked at last."""
+
+    def committed(self, entries: Sequence[Entry], last: int, size: int) -> None:
+        """Note what a commit has kept: a row of the log at ``last``, of ``size`` bytes."""
+        self.folding.committed(entries, last, size)
+        self._taken = len(entries)
+        self._checkpoints.wrote(size // PAGE)
+
+    def tidy(self, connection: sqlite3.Connection) -> bool:
+        """Fold some, or delete some; whether there is more to do.
+
+        Raises:
+            sqlite3.Error: it is as before.
+        """
+        if not self.folding.is_folding and self._is_fold_due():
+            self._folded_at = self._tuning.monotonic()
+            self.folding.begin()
+        if self.folding.is_folding:
+            with _unhurried(connection):
+                self.folding.step(connection, max(self._tuning.fold_rows, self._taken))
+        elif self.purge.is_due:
+            with _unhurried(connection):
+                self.purge.step(connection)
+        return self.folding.is_folding or self.purge.is_due
+
+    def checkpoint(self, connection: sqlite3.Connection) -> None:
+        """Have the WAL moved into the database, if it is long.
+
+        Raises:
+            sqlite3.Error: that has failed, lately; nobody knows what of the WAL is on the disk.
+        """
+        changes, self._changes = self._changes, connection.total_changes
+        self._checkpoints.wrote(max(0, self._changes - changes) * PAGES_OF_A_ROW)
+        self._checkpoints.step(connection)
+
+    def finish(self, connection: sqlite3.Connection) -> None:
+        """Leave as little to the next start as can be done quickly.
+
+        Raises:
+            sqlite3.Error: it has not been done.
+        """
+        self._checkpoints.stop()
+        until = self._tuning.monotonic() + self._tuning.last_fold
+        while not self.folding.is_needless and self._tuning.monotonic() < until:
+            if not self.folding.is_folding:
+                self.folding.begin()
+            self.folding.step(connection, FINAL_ROWS)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+
+    def _is_fold_due(self) -> bool:
+        return not self.folding.is_needless and (
+            self._figures.log_entries >= self._tuning.fold_entries
+            or self._figures.log_bytes >= self._tuning.fold_bytes
+            or self._tuning.monotonic() - self._folded_at >= self._tuning.fold_age
+        )
+
+
+@contextlib.contextmanager
+def _unhurried(connection: sqlite3.Connection) -> Iterator[None]:
+    """Transactions within are not fsynced: the next commit does that for them, before anybody relies on it."""
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")

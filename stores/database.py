@@ -1,0 +1,132 @@
+"""Connections to the database, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from sessiond.actors.store import StoreError
+
+__all__ = ["MAX_ROWS", "chunks", "connect", "connect_reader", "rollback", "transaction", "translated"]
+
+T = TypeVar("T")
+
+PATIENCE = 1.0
+"""Seconds to wait for a foreign program (``sqlite3`` on a shell) that holds the database."""
+CACHE_KIB = 32_768
+"""Pages in memory: the index of record ids is as large as it is random."""
+WAL_KEPT = 64 << 20
+"""Bytes that the file of the WAL keeps for later when it begins anew."""
+
+MAX_ROWS = 256
+"""Rows in one statement at most: a power of two, and few enough for SQLite's number of variables."""
+
+_MEANINGS = {
+    "SQLITE_FULL": "the disk is full; make room",
+    "SQLITE_READONLY": "it is read-only; make the file, its folder and the file system writable",
+    "SQLITE_IOERR": "an I/O error; look after the disk",
+    "SQLITE_CORRUPT": "it is corrupt; restore a backup, or move it away to begin with an empty store",
+    "SQLITE_NOTADB": "it is no database of sessiond; restore a backup, or move it away to begin with an empty store",
+    "SQLITE_BUSY": "another program holds its lock; end that",
+    "SQLITE_LOCKED": "another program holds its lock; end that",
+    "SQLITE_CANTOPEN": "it cannot be opened; the folder must be there, and all files of the store be writable",
+    "SQLITE_PERM": "access is denied; make the file and its folder writable",
+    "SQLITE_AUTH": "access is denied; make the file and its folder writable",
+}
+
+
+@contextlib.contextmanager
+def translated(path: str) -> Iterator[None]:
+    """What goes wrong within becomes a ``StoreError`` that says what it means and what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {_meaning(error)}") from error
+
+
+def _meaning(error: sqlite3.Error) -> str:
+    name: str = getattr(error, "sqlite_errorname", "")
+    kind = "_".join(name.split("_")[:2])
+    return f"{_MEANINGS[kind]} ({name}: {error})" if kind in _MEANINGS else f"{error} ({name or type(error).__name__})"
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """A connection that writes, and fsyncs each commit; whoever makes it says when the WAL goes into the database.
+
+    Raises:
+        sqlite3.Error: the file is no database, or cannot be used.
+    """
+    connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+    try:
+        _set_up(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+    if mode != "wal":
+        raise sqlite3.OperationalError(f"no WAL here but {mode}: the store needs a local disk")
+    for setting in (
+        "synchronous = FULL",
+        "wal_autocheckpoint = 0",
+        f"journal_size_limit = {WAL_KEPT}",
+        f"cache_size = -{CACHE_KIB}",
+    ):
+        connection.execute(f"PRAGMA {setting}")
+
+
+def connect_reader(path: str) -> sqlite3.Connection:
+    """A connection that only reads; what it reads in one transaction is as of one moment.
+
+    Raises:
+        sqlite3.Error: the file cannot be read.
+    """
+    where = Path(os.path.abspath(path)).as_uri() + "?mode=ro"  # noqa: PTH100  (resolve would follow a link to elsewhere)
+    return sqlite3.connect(where, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing of what is written within."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        rollback(connection)
+        raise
+
+
+def rollback(connection: sqlite3.Connection) -> None:
+    """End the transaction that failed, if SQLite has not done so itself."""
+    with contextlib.suppress(sqlite3.Error):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """``rows`` in pieces for single statements.
+
+    Their lengths are powers of two, so that few statements serve all numbers of rows and stay prepared.
+    """
+    place = 0
+    for size in _sizes(len(rows)):
+        yield rows[place : place + size]
+        place += size
+
+
+def _sizes(count: int) -> Iterator[int]:
+    size = MAX_ROWS
+    while count:
+        if count >= size:
+            yield size
+            count -= size
+        else:
+            size //= 2

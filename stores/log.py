@@ -1,0 +1,39 @@
+"""The log: what one commit keeps of live sessions, in bytes.
+
+An entry is a kind, the number of a session and what there is to say of it. Its position is not written: entries are in
+order, and the row of the log says the position of its last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+import msgspec
+
+__all__ = ["AUTHOR", "END", "LIVE", "PUT", "TOUCH", "Entry", "decode", "encode"]
+
+LIVE, TOUCH, END, PUT, AUTHOR = range(5)
+"""A session is as an image says; there was activity at a time; a session has ended. The other two have tables of their
+own, as the record has that comes with an end, and are not in the log."""
+
+Entry: TypeAlias = tuple[Any, ...]
+"""``(LIVE, seq, image)``, ``(TOUCH, seq, at)``, ``(END, seq, ending)``, ``(PUT, name, value)`` or
+``(AUTHOR, number, gateway, epoch)``."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(list[list[Any]]).decode
+
+
+def encode(entries: Iterable[Entry]) -> bytes:
+    """What the log says of ``entries``."""
+    return _encode([entry[:2] if entry[0] == END else entry for entry in entries if entry[0] <= END])
+
+
+def decode(body: bytes) -> list[list[Any]]:
+    """The entries of the log, ends without what became a record.
+
+    Raises:
+        msgspec.DecodeError: these are no bytes of a log.
+    """
+    return _decode(body)

@@ -1,0 +1,149 @@
+"""The store in a file, by SQLite: see ``actors.store.Store``."""
+
+from __future__ import annotations
+
+import functools
+import sqlite3
+from collections.abc import Callable
+from typing import TypeVar
+
+from sessiond.actors.future import Pending
+from sessiond.actors.store import Ending, Keeper, Live, Post
+from sessiond.stores.checkpoints import Checkpoints
+from sessiond.stores.chores import Chores
+from sessiond.stores.database import translated
+from sessiond.stores.figures import Figures
+from sessiond.stores.folding import Folding
+from sessiond.stores.lock import FileLock
+from sessiond.stores.log import AUTHOR, END, LIVE, PUT, TOUCH
+from sessiond.stores.reader import Reader
+from sessiond.stores.recovery import SqliteRecovered, activity
+from sessiond.stores.schema import migrate
+from sessiond.stores.settings import StoreSettings
+from sessiond.stores.tuning import TUNING, Tuning
+from sessiond.stores.writer import Writer
+
+__all__ = ["SqliteStore"]
+
+R = TypeVar("R")
+
+
+class SqliteStore:
+    """Keeps sessions and the records of those that ended.
+
+    All changes go into a log, one row for each commit, and from there into the table of sessions, when there is time.
+    """
+
+    def __init__(self, settings: StoreSettings, tuning: Tuning = TUNING) -> None:
+        """Touch nothing yet."""
+        self.figures = Figures()
+        self._settings = settings
+        self._path = settings.path
+        self._tuning = tuning
+        self._lock: FileLock | None = None
+        self._first: sqlite3.Connection | None = None
+        """For what is recovered."""
+
+    # The life of the store
+
+    def open(self) -> SqliteRecovered:
+        """See ``Store``."""
+        self._lock = FileLock(f"{self._path}.lock")
+        try:
+            with translated(self._path):
+                self._first = self._tuning.connect(self._path)
+                migrate(self._first, self._path)
+                recovered = SqliteRecovered(self._first, self._path)
+        except BaseException:
+            self._let_go()
+            raise
+        self._folding = Folding(recovered, self.figures)
+        self._checkpoints = Checkpoints(functools.partial(self._tuning.connect, self._path))
+        self._chores = Chores(self._folding, self._checkpoints, self.figures, self._tuning)
+        self._writer = Writer(self._settings, self._chores, self.figures, recovered.last, self._tuning)
+        self._loader, self._reader = Reader(self._path, "sessiond-loads"), Reader(self._path, "sessiond-reads")
+        return recovered
+
+    def start(self, keeper: Keeper, post: Post) -> None:
+        """See ``Store``. From now on ``Recovered`` has nothing more to say."""
+        self._close_first()
+        self._loader.start(post)
+        self._reader.start(post)
+        self._checkpoints.start(self._writer.ring)
+        self._writer.start(keeper, post)
+
+    def close(self) -> None:
+        """See ``Store``."""
+        if self._lock is None:
+            return
+        self._close_first()
+        for part in (self._loader, self._reader, self._writer):
+            part.stop()
+        self._let_go()
+
+    def _close_first(self) -> None:
+        if self._first is not None:
+            self._first.close()
+            self._first = None
+
+    def _let_go(self) -> None:
+        self._close_first()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    # What is to be kept
+
+    def keep(self, seq: int, image: bytes) -> int:
+        """See ``Store``."""
+        return self._writer.add((LIVE, seq, image))
+
+    def end(self, ending: Ending) -> int:
+        """See ``Store``."""
+        return self._writer.add((END, ending.seq, ending))
+
+    def touch(self, seq: int, at: float) -> None:
+        """See ``Store``."""
+        self._writer.add_quietly((TOUCH, seq, at))
+
+    def put(self, name: str, value: int) -> int:
+        """See ``Store``."""
+        return self._writer.add((PUT, name, value))
+
+    def author(self, number: int, gateway: str, epoch: str | None) -> int:
+        """See ``Store``."""
+        return self._writer.add((AUTHOR, number, gateway, epoch))
+
+    def purge(self, ended_before: float, up_to: int) -> None:
+        """Delete, when there is time, the records that ended before then (epoch) with numbers of at most ``up_to``."""
+        self._chores.purge.ask(ended_before, up_to)
+        self._writer.ring()
+
+    # What is asked of it
+
+    @property
+    def waiting(self) -> int:
+        """Changes that were handed over and are not kept yet."""
+        return self._writer.waiting
+
+    def is_folded(self, seq: int) -> bool:
+        """Whether the latest of a session is in its table, rather than in memory, as far as it is settled."""
+        return not self._folding.has(seq)
+
+    def load(self, seq: int) -> Pending[Live | None]:
+        """See ``Store``."""
+        live = self._folding.live(seq)
+        if live is not None or self._folding.is_gone(seq):
+            known: Pending[Live | None] = Pending()
+            known.set(live)
+            return known
+        return self._loader.ask(functools.partial(_load, seq, self._folding.touched(seq)))
+
+    def read(self, query: Callable[[sqlite3.Connection], R]) -> Pending[R]:
+        """See ``Store``."""
+        return self._reader.ask(query)
+
+
+def _load(seq: int, touched: float, connection: sqlite3.Connection) -> Live | None:
+    row = connection.execute("SELECT touched, image FROM sessions WHERE seq = ?", (seq,)).fetchone()
+    return None if row is None else Live(seq, activity(row[1], max(row[0], touched)), row[1])

@@ -1,0 +1,251 @@
+"""The thread that writes: commits what is handed over, as soon as it is free, and tells what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import logging
+import math
+import queue
+import sqlite3
+import threading
+
+from sessiond.actors.store import Keeper, Post, StoreError
+from sessiond.stores.chores import Chores
+from sessiond.stores.commit import commit, insert
+from sessiond.stores.database import rollback, translated
+from sessiond.stores.figures import Figures
+from sessiond.stores.log import Entry
+from sessiond.stores.recovery import POSITION
+from sessiond.stores.settings import StoreSettings
+from sessiond.stores.tuning import Tuning
+
+__all__ = ["Writer"]
+
+logger = logging.getLogger(__name__)
+
+LINGER = 0.5
+"""Seconds in which somebody looks for what was handed over without haste."""
+PAUSE = 1.0
+"""Seconds without chores after one has failed."""
+
+
+class Writer:
+    """Commits the entries of a queue in groups, and does the chores between commits.
+
+    The dispatcher's thread appends to the queue, and empties it when nothing of it will ever be kept; this thread takes
+    from its front what is committed. Each of those is one step of the interpreter, so that no lock is needed.
+    """
+
+    def __init__(
+        self, settings: StoreSettings, chores: Chores, figures: Figures, position: int, tuning: Tuning
+    ) -> None:
+        """Nothing runs before ``start``; ``position`` is the highest that there has been."""
+        self._path = settings.path
+        self._is_relaxed = settings.durability == "relaxed"
+        self._interval = settings.interval if self._is_relaxed else 0.0
+        self._tuning = tuning
+        self._monotonic = tuning.monotonic
+        self._figures = figures
+        self._connection: sqlite3.Connection | None = None
+        self._chores = chores
+        self._chores_from = -math.inf
+        """When chores may be done again, on the monotonic clock."""
+        self._queue: list[Entry] = []
+        self._position = position
+        """Of the entry handed over last. The dispatcher's thread alone writes it."""
+        self._done = position
+        """Of the one before the first of the queue."""
+        self._next = 0.0
+        """When the next commit may be, on the monotonic clock."""
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._is_waiting = False
+        """Whether the thread wants the bell rung when something comes."""
+        self._is_open = True
+        """Whether the queue may be taken from."""
+        self._is_stopping = False
+        self._thread: threading.Thread | None = None
+        self._keeper: Keeper | None = None
+        self._post: Post | None = None
+
+    # On the dispatcher's thread
+
+    @property
+    def waiting(self) -> int:
+        """Entries that are not committed yet."""
+        return len(self._queue)
+
+    def start(self, keeper: Keeper, post: Post) -> None:
+        """Begin to commit; ``keeper`` is told of it by way of ``post``."""
+        self._keeper, self._post = keeper, post
+        self._thread = threading.Thread(target=self._run, name="sessiond-store", daemon=True)
+        self._thread.start()
+
+    def add(self, entry: Entry) -> int:
+        """Have ``entry`` committed; its position."""
+        self._position += 1
+        self._queue.append(entry)
+        if self._is_waiting:
+            self.ring()
+        return self._position
+
+    def add_quietly(self, entry: Entry) -> None:
+        """Have ``entry`` committed with the next one that has some haste, or in a while."""
+        self._position += 1
+        self._queue.append(entry)
+
+    def ring(self) -> None:
+        """Have the thread look what there is to do."""
+        self._is_waiting = False
+        self._bell.put(None)
+
+    def stop(self) -> None:
+        """Commit what waits, if that is possible, and let go of the database. Blocks."""
+        self._is_stopping = True
+        self.ring()
+        if self._thread is not None:
+            self._thread.join()
+        try:
+            while self._queue and (self._figures.is_up or self._is_relaxed):
+                self._commit()
+            with translated(self._path):
+                self._chores.finish(self._connected())
+        except StoreError as error:
+            logger.error("Closed with %d changes that could not be kept: %s", len(self._queue), error)  # noqa: TRY400  (it says where)
+        finally:
+            self._disconnect()
+
+    def _tell_failed(self, error: StoreError) -> None:
+        if not self._is_relaxed:
+            self._forget()
+        assert self._keeper is not None
+        self._keeper.failed(error)
+
+    def _tell_restored(self) -> None:
+        if not self._is_relaxed:
+            self._forget()
+        self._figures.is_up = self._is_open = True
+        assert self._keeper is not None
+        self._keeper.restored()
+        self.ring()
+
+    def _forget(self) -> None:
+        """Drop what waits: whoever handed it over has been told that it is not kept, or is told now."""
+        self._queue.clear()
+        self._done = self._position
+
+    # On the writer's thread
+
+    def _run(self) -> None:
+        while not self._is_stopping:
+            try:
+                self._turn()
+            except StoreError as error:
+                self._fail(error)
+            except Exception as error:
+                logger.exception("The store's writer crashed")
+                self._fail(StoreError(f"{self._path}: the writer crashed ({error!r}); the log says where"))
+
+    def _turn(self) -> None:
+        if not self._figures.is_up:
+            self._mend()
+            return
+        has_entries, wait = bool(self._queue), self._next - self._monotonic()
+        if has_entries and wait <= 0:
+            self._commit()
+            self._do_chores()
+        elif not self._do_chores():
+            self._wait(wait if has_entries else LINGER, wants_bell=not has_entries)
+
+    def _commit(self) -> None:
+        group = self._queue[: self._tuning.most]
+        last = self._done + len(group)
+        began = self._monotonic()
+        with translated(self._path):
+            size = commit(self._connected(), group, last)
+        del self._queue[: len(group)]
+        self._done = last
+        self._next = began + self._interval
+        self._chores.committed(group, last, size)
+        self._figures.committed(self._monotonic() - began, len(group), size)
+        if self._post is not None and self._keeper is not None:
+            self._post(functools.partial(self._keeper.settled, last))
+
+    def _do_chores(self) -> bool:
+        """Some of what can wait; whether there is more. Whatever fails in that, commits go on as long as they can."""
+        if self._monotonic() < self._chores_from:
+            return False
+        with translated(self._path):
+            connection = self._connected()
+            self._chores.checkpoint(connection)
+        try:
+            with translated(self._path):
+                has_more = self._chores.tidy(connection)
+        except StoreError as error:
+            self._disconnect()
+            if self._chores_from == -math.inf:
+                logger.warning("The store's log cannot be folded now: %s", error)
+            self._chores_from = self._monotonic() + PAUSE
+            return False
+        self._chores_from = -math.inf
+        return has_more
+
+    def _wait(self, seconds: float, *, wants_bell: bool = False) -> None:
+        """Sleep until the bell rings. Only a thread that ``wants_bell`` is woken by entries."""
+        self._is_waiting = wants_bell
+        if not (self._is_stopping or (wants_bell and self._queue)):
+            with contextlib.suppress(queue.Empty):
+                self._bell.get(timeout=seconds)
+        self._is_waiting = False
+
+    def _fail(self, error: StoreError) -> None:
+        self._disconnect()
+        self._figures.failures += 1
+        self._figures.is_up = self._is_open = False
+        logger.error("The store keeps nothing now: %s", error)
+        if self._post is not None:
+            self._post(functools.partial(self._tell_failed, error))
+
+    def _mend(self) -> None:
+        """Wait until the database can be written again, and until the dispatcher's thread knows."""
+        for seconds in itertools.chain(self._tuning.probes, itertools.repeat(self._tuning.probes[-1])):
+            self._wait(seconds)
+            if self._is_stopping:
+                return
+            try:
+                self._probe()
+                break
+            except StoreError as error:
+                self._disconnect()
+                logger.debug("The store still keeps nothing: %s", error)
+        logger.warning("The store keeps again what it is handed")
+        assert self._post is not None
+        self._post(self._tell_restored)
+        while not (self._is_open or self._is_stopping):
+            self._bell.get()
+
+    def _probe(self) -> None:
+        """Write something.
+
+        What the WAL holds goes into the database first: after a failed fsync nobody knows which of its pages are on the
+        disk, and what is written after a page that is not would be lost with it.
+        """
+        with translated(self._path):
+            connection = self._connected()
+            is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            if is_busy:
+                raise sqlite3.OperationalError("somebody reads what the failed writes were to follow")
+            insert(connection, "named (name, value)", [(POSITION, self._done)], instead=True)
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._tuning.connect(self._path)
+        return self._connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            rollback(connection)
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
