@@ -6,13 +6,14 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from sessiond.actors.context import Known
+from sessiond.actors.context import Listed
 from sessiond.actors.incarnation import Incarnation
 from sessiond.actors.missing import Missing
 from sessiond.actors.passive import PASSIVE, PassiveDirectory
 from sessiond.actors.record import Session
 from sessiond.actors.results import Synced
 from sessiond.actors.session import SessionActor
+from sessiond.actors.standing import Standing
 from sessiond.actors.sync import Sync
 
 __all__ = ["DeepMissing"]
@@ -28,7 +29,7 @@ class DeepMissing(Missing):
     def __init__(
         self,
         sync: Sync,
-        directory: PassiveDirectory[Known],
+        directory: PassiveDirectory[Listed],
         holders: Collection[Incarnation] | None,
         known: Collection[Incarnation],
         answer: Synced,
@@ -59,17 +60,23 @@ class DeepMissing(Missing):
     def give(self, records: Mapping[int, Session]) -> None:
         """Take the records of those ``wanted``, as they are shown; there is none of one that has ended."""
         for seq in self.wanted:
-            session = self._directory.at(seq)
-            record = records.get(seq)
-            if session is PASSIVE and record is not None and record.last_activity_at < self._sync.began.wall:
-                self._found[self._places[seq]] = record.id
-            elif isinstance(session, SessionActor) and session.is_missed(self._sync.began, self._holders):
-                self._found[self._places[seq]] = session.record.id
+            missed = self._missed(self._directory.at(seq), records.get(seq))
+            if missed is not None:
+                self._found[self._places[seq]] = missed
         self.wanted = []
 
-    def _look(self, session: Known) -> None:
-        if session is not PASSIVE:
-            super()._look(session)
+    def _missed(self, entry: Listed | None, record: Session | None) -> str | None:
+        """The id of a session that was passive, and may be no longer, if it is missing."""
+        if entry is PASSIVE:
+            return record.id if record is not None and record.last_activity_at < self._sync.began.wall else None
+        session = entry.newest if isinstance(entry, Standing) else entry
+        if isinstance(session, SessionActor) and session.is_missed(self._sync.began, self._holders):
+            return session.record.id
+        return None
+
+    def _look(self, entry: Listed) -> None:
+        if entry is not PASSIVE:
+            super()._look(entry)
         elif not any(self._next in other.sessions for other in self._others):
             self._places[self._next] = len(self._found)
             self._found.append("")
