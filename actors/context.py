@@ -19,7 +19,7 @@ from sessiond.actors.limits import Admission, Limit, indexes
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
 from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
-from sessiond.actors.standing import Standing
+from sessiond.actors.standing import Standing, newest
 from sessiond.actors.store import Records, Store
 from sessiond.actors.supervision import CrashLog, LogRate, RestartWindow
 from sessiond.actors.sync import Syncs
@@ -115,7 +115,7 @@ class Context:
     def session(self, seq: int) -> Known | None:
         """What requests for the session of that number meet, None if there is none."""
         entry = self.directory.at(seq)
-        return entry.newest if isinstance(entry, Standing) else entry
+        return None if entry is None else newest(entry)
 
     def addressed(self, gateway: str | None, external_id: str) -> tuple[list[Known], Known | None]:
         """The sessions of an address, as requests for them see it: see ``Directory.addressed``."""

@@ -12,8 +12,7 @@ from sessiond.actors.missing import Missing
 from sessiond.actors.passive import PASSIVE, PassiveDirectory
 from sessiond.actors.record import Session
 from sessiond.actors.results import Synced
-from sessiond.actors.session import SessionActor
-from sessiond.actors.standing import Standing
+from sessiond.actors.standing import newest
 from sessiond.actors.sync import Sync
 
 __all__ = ["DeepMissing"]
@@ -60,19 +59,14 @@ class DeepMissing(Missing):
     def give(self, records: Mapping[int, Session]) -> None:
         """Take the records of those ``wanted``, as they are shown; there is none of one that has ended."""
         for seq in self.wanted:
-            missed = self._missed(self._directory.at(seq), records.get(seq))
-            if missed is not None:
-                self._found[self._places[seq]] = missed
+            entry = self._directory.at(seq)
+            record = records.get(seq)
+            if entry is PASSIVE:
+                if record is not None and record.last_activity_at < self._sync.began.wall:
+                    self._found[self._places[seq]] = record.id
+            elif entry is not None and self._is_missed(session := newest(entry)):
+                self._found[self._places[seq]] = session.record.id
         self.wanted = []
-
-    def _missed(self, entry: Listed | None, record: Session | None) -> str | None:
-        """The id of a session that was passive, and may be no longer, if it is missing."""
-        if entry is PASSIVE:
-            return record.id if record is not None and record.last_activity_at < self._sync.began.wall else None
-        session = entry.newest if isinstance(entry, Standing) else entry
-        if isinstance(session, SessionActor) and session.is_missed(self._sync.began, self._holders):
-            return session.record.id
-        return None
 
     def _look(self, entry: Listed) -> None:
         if entry is not PASSIVE:

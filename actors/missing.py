@@ -7,7 +7,7 @@ from collections.abc import Collection
 import msgspec
 
 from sessiond.actors.bitmap import CHUNK_SHIFT, offsets
-from sessiond.actors.context import Listed
+from sessiond.actors.context import Known, Listed
 from sessiond.actors.directory import Directory
 from sessiond.actors.errors import InvalidRequest
 from sessiond.actors.incarnation import Incarnation
@@ -15,7 +15,7 @@ from sessiond.actors.params import Filters
 from sessiond.actors.results import Synced
 from sessiond.actors.selection import STEP_BUDGET, Selection
 from sessiond.actors.session import SessionActor
-from sessiond.actors.standing import Standing
+from sessiond.actors.standing import newest
 from sessiond.actors.sync import Sync
 
 __all__ = ["MAX_MISSING", "Missing"]
@@ -75,9 +75,12 @@ class Missing:
         return self._answer(None)
 
     def _look(self, entry: Listed) -> None:
-        session = entry.newest if isinstance(entry, Standing) else entry
-        if isinstance(session, SessionActor) and session.is_missed(self._sync.began, self._holders):
+        session = newest(entry)
+        if self._is_missed(session):
             self._found.append(session.record.id)
+
+    def _is_missed(self, session: Known) -> bool:
+        return isinstance(session, SessionActor) and session.is_missed(self._sync.began, self._holders)
 
     def _answer(self, cursor: str | None) -> Synced:
         return msgspec.structs.replace(self._told, missing=self._found, cursor=cursor)

@@ -9,12 +9,13 @@ from sessiond.actors.deadlines import Deadline, Timeouts, held_deadline, next_de
 
 if TYPE_CHECKING:
     from sessiond.actors.clock import Instant
+    from sessiond.actors.context import Known, Listed
     from sessiond.actors.incarnation import Incarnation
     from sessiond.actors.record import Session
     from sessiond.actors.retention import EndedSession
     from sessiond.actors.session import SessionActor
 
-__all__ = ["Standing", "State"]
+__all__ = ["Standing", "State", "newest"]
 
 
 class State(NamedTuple):
@@ -69,3 +70,8 @@ class Standing:
         if incarnation is None:
             return next_deadline(record.state, timeouts, origin, touched)
         return held_deadline(record.state, timeouts, origin, touched, incarnation.found, incarnation.loss)
+
+
+def newest(entry: Listed) -> Known:
+    """What requests for the session of an entry of the directory meet."""
+    return entry.newest if isinstance(entry, Standing) else entry
