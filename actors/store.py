@@ -155,3 +155,6 @@ class Records(Protocol):
     def find(self, target: str | Address) -> Pending[CallRecord]:
         """The record of an id, or the newest of an address; fails with ``NotFound`` and ``Unavailable``."""
         ...
+
+    def close(self) -> None:
+        """The service stops: whoever waits for records is told so."""
