@@ -93,9 +93,12 @@ class Writer:
         return self._position
 
     def add_quietly(self, entry: Entry) -> None:
-        """Have ``entry`` committed with the next one that has some haste, or in a while."""
+        """Have ``entry`` committed with the next one that has some haste, or in a while.
+
+        Nobody refuses such entries while nothing can be kept; those that would be forgotten are not remembered.
+        """
+        self._position += 1
         if self._is_open or self._is_relaxed:
-            self._position += 1
             self._queue.append(entry)
 
     def ring(self) -> None:
