@@ -35,7 +35,7 @@ from sessiond.actors.lifecycle import dismiss
 from sessiond.actors.on_way import Begun, Change, Changed, Ended
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.retention import pack as pack_record
-from sessiond.actors.standing import Standing
+from sessiond.actors.standing import Standing, newest
 from sessiond.actors.store import Ending, StoreError
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ class Journal:
         return self._on_way[-1].hold(value, None) if self._on_way else value
 
     def addressed(self, gateway: str | None, external_id: str) -> tuple[list[Known], Known | None]:
-        """See ``Directory.addressed``, but as the requests of the sessions themselves see it."""
+        """See ``Context``."""
         found, left = self._context.directory.addressed(gateway, external_id)
         entries = [each for each in found if isinstance(each, Standing)]
         entries += (change.standing for change in self._arrivals.get((gateway, external_id), {}).values())
@@ -218,9 +218,12 @@ class Journal:
         live = [each for each in there if not isinstance(each, EndedSession)]
         return cast("list[Known]", live), max(ended, key=attrgetter("seq"), default=None)
 
-    def begun_as(self, seq: int) -> Known | None:
-        """What requests for a session meet that the directory does not have yet."""
-        change = self._latest.get(seq)
+    def session(self, seq: int) -> Known | None:
+        """See ``Context``."""
+        entry = self._context.directory.at(seq)
+        if entry is not None:
+            return newest(entry)
+        change = self._latest.get(seq)  # the directory does not have it yet
         return None if change is None else change.standing.newest
 
     # Keeper
