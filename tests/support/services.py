@@ -84,6 +84,7 @@ class Service:
             gateways=gateways,
             watching=watching,
             commanding=commanding,
+            is_kept=store.kind != "memory",
         )
         self.store = None if store.kind == "memory" else store_class(store)
         if self.store is not None:
