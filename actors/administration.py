@@ -38,7 +38,7 @@ def terminate(context: Context, session: Known, reason: str | None, options: Com
         Overloaded: too many commands wait for it.
     """
     if isinstance(session, EndedSession):
-        return _terminated(end_result(session.record), NOT_ASKED)
+        return perform(session, lambda ended: _terminated(end_result(ended.record), NOT_ASKED))
     actor = session
     command = _about(context, actor, "terminate_session", {"reason": reason or "admin"}, options)
     command.read = lambda verdict: _follow(context, actor, verdict)
@@ -50,7 +50,7 @@ def tell(
 ) -> Commanded:
     """Have the gateway do something else about a session; errors as of ``terminate``."""
     if isinstance(session, EndedSession):
-        session.refuse()
+        return cast("Commanded", perform(session, lambda ended: ended.refuse()))
     command = _about(context, session, method, arguments, options)
     return cast("Commanded", _commander(context).carry_out(command))
 
@@ -128,11 +128,11 @@ def _commanded(verdict: Verdict) -> Commanded:
 def _follow(context: Context, session: SessionActor, verdict: Verdict) -> Terminated:
     """End the session if the gateway has hung up, or nobody could be asked; an end that it has stands."""
     present = context.session(session.seq)
-    if present is not None and not isinstance(present, EndedSession):
-        if verdict.outcome not in {DONE, NOT_FOUND, NOT_ASKED}:
+    if present is not None:
+        if not isinstance(present, EndedSession) and verdict.outcome not in {DONE, NOT_FOUND, NOT_ASKED}:
             raise refusal(verdict)
-        return perform(cast("Known", present), lambda known: _end(known, verdict.outcome))
-    record = session.record if present is None else present.record
+        return perform(present, lambda known: _end(known, verdict.outcome))
+    record = session.record
     if record.state != ENDED:
         raise NotFound("The session has ended, and is not retained any more", id=record.id)
     return _terminated(end_result(record), verdict.outcome)

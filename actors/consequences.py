@@ -23,6 +23,9 @@ session that crashes is no reason to end a call."""
 class Consequences(Protocol):
     """Told by the session, in its turn, of each change that it has just made of itself."""
 
+    beginning: int
+    """Sessions that have begun, and are not in the directory yet."""
+
     @property
     def is_available(self) -> bool:
         """Whether changes can be made at all."""
@@ -68,6 +71,7 @@ class AtOnce:
     """Has everything follow at once: nothing is kept beyond the life of the process."""
 
     is_available = True
+    beginning = 0
 
     def refuse(self) -> NoReturn:
         """See ``Consequences``; never called."""

@@ -115,7 +115,9 @@ class Context:
     def session(self, seq: int) -> Known | None:
         """What requests for the session of that number meet, None if there is none."""
         entry = self.directory.at(seq)
-        return None if entry is None else newest(entry)
+        if entry is not None:
+            return newest(entry)
+        return None if self.journal is None else self.journal.begun_as(seq)
 
     def addressed(self, gateway: str | None, external_id: str) -> tuple[list[Known], Known | None]:
         """The sessions of an address, as requests for them see it: see ``Directory.addressed``."""

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import msgspec
@@ -82,8 +83,8 @@ class Journal:
         """The changes that are not settled, in the order of their positions."""
         self._latest: dict[int, Change] = {}
         """The last of them of each session."""
-        self._arrivals: dict[tuple[str | None, str], dict[int, None]] = {}
-        """The sessions that have come to an address by a change that is not settled."""
+        self._arrivals: dict[tuple[str | None, str], dict[int, Change]] = {}
+        """The sessions that have come to an address by a change that is not settled: the latest that led there."""
         self._set_aside = {SEQ: 0, CHANGES: 0}
         self.beginning = 0
         """Sessions that have begun, which is not settled."""
@@ -92,6 +93,8 @@ class Journal:
         self._has_ended = False
         self.failure: Exception | None = StoreError("what it has kept is being recovered")
         """Why nothing can be changed now."""
+        self._touched: set[int] = set()
+        """The sessions that were active since then, of which the store has not been told."""
 
     def __len__(self) -> int:
         """Changes on their way."""
@@ -175,7 +178,7 @@ class Journal:
             error = session._crashed(crash)
         else:
             if session.touched is not touched and self._latest.get(session.seq) is change:
-                self._store.touch(session.seq, session.touched.wall)
+                self._touch(session)
         return self.reply(session.seq, value, error)
 
     def turn_of_ended(self, ended: EndedSession, operation: Callable[[Any], R]) -> R:
@@ -206,16 +209,19 @@ class Journal:
     def addressed(self, gateway: str | None, external_id: str) -> tuple[list[Known], Known | None]:
         """See ``Directory.addressed``, but as the requests of the sessions themselves see it."""
         found, left = self._context.directory.addressed(gateway, external_id)
-        ended = cast("Known | None", left)
         entries = [each for each in found if isinstance(each, Standing)]
-        entries += (self._latest[seq].standing for seq in self._arrivals.get((gateway, external_id), ()))
-        live: list[Known] = []
-        for newest in dict.fromkeys(entry.newest for entry in entries):
-            if isinstance(newest, EndedSession):
-                ended = newest
-            elif newest.record.external_id == external_id:
-                live.append(newest)
-        return live, ended
+        entries += (change.standing for change in self._arrivals.get((gateway, external_id), {}).values())
+        there = [each.newest for each in dict.fromkeys(entries) if each.newest.record.external_id == external_id]
+        ended = [each for each in there if isinstance(each, EndedSession)]
+        if left is not None:
+            ended.append(cast("EndedSession", left))
+        live = [each for each in there if not isinstance(each, EndedSession)]
+        return cast("list[Known]", live), max(ended, key=attrgetter("seq"), default=None)
+
+    def begun_as(self, seq: int) -> Known | None:
+        """What requests for a session meet that the directory does not have yet."""
+        change = self._latest.get(seq)
+        return None if change is None else change.standing.newest
 
     # Keeper
 
@@ -240,6 +246,7 @@ class Journal:
             if standing in begun:
                 self._drop(standing)
             else:
+                self._touched.add(standing.seq)  # its activity may have been lost with the change
                 self._go_back(standing)
         for change in lost:
             change.fail(Unavailable(f"The store failed before it could keep this: {error}"))
@@ -251,6 +258,10 @@ class Journal:
         self._set_numbers_aside()
         for number, author in self._context.authors.gateways():
             self._store.author(number, author.gateway or "", author.epoch)
+        touched, self._touched = self._touched, set()
+        for seq in touched:
+            if isinstance(entry := self._context.directory.at(seq), Standing):
+                self._touch(entry.actor)
 
     # At the start
 
@@ -282,6 +293,13 @@ class Journal:
             session.timeline,
         )
 
+    def _touch(self, session: SessionActor) -> None:
+        """There was activity without a change."""
+        if self.failure is None:
+            self._store.touch(session.seq, session.touched.wall)
+        else:
+            self._touched.add(session.seq)
+
     def _keep(self, session: SessionActor) -> Changed:
         self._check()
         position = self._store.keep(session.seq, self._image(session))
@@ -300,7 +318,7 @@ class Journal:
         """By this change a session comes to an address, where the directory does not know it yet."""
         if record.external_id is not None:
             change.address = (record.gateway, record.external_id)
-            self._arrivals.setdefault(change.address, {})[change.standing.seq] = None
+            self._arrivals.setdefault(change.address, {})[change.standing.seq] = change
 
     def _settle(self, change: Change) -> None:
         seq = change.standing.seq
@@ -308,8 +326,8 @@ class Journal:
             del self._latest[seq]
         if isinstance(change, Begun):
             self.beginning -= 1
-        if change.address is not None and (arrived := self._arrivals.get(change.address)) is not None:
-            arrived.pop(seq, None)
+        if change.address is not None and (arrived := self._arrivals[change.address])[seq] is change:
+            del arrived[seq]
             if not arrived:
                 del self._arrivals[change.address]
         try:
@@ -320,8 +338,8 @@ class Journal:
 
     def _take_back(self, session: SessionActor, change: Change | None) -> None:
         """A turn has failed, before which ``change`` was the last: unless there is one since, nothing is left of it."""
-        if self._latest.get(session.seq) is change:
-            session.restore(_standing(session).state if change is None else change.state)
+        if session.standing is not None and self._latest.get(session.seq) is change:
+            session.restore(session.standing.state if change is None else change.state)
 
     def _drop(self, standing: Standing) -> None:
         """There never was such a session."""

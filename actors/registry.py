@@ -285,8 +285,9 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         """
         session = self.find(checked_target(target))
         if isinstance(session, EndedSession):
-            session.refuse()
-        return cast("SessionRef", session.actor_ref)
+            return cast("SessionRef", perform(session, lambda ended: ended.refuse()))
+        ref, journal = cast("SessionRef", session.actor_ref), self._context.journal
+        return ref if journal is None else journal.reply(session.seq, ref)
 
     # The same with checked arguments
 
@@ -298,11 +299,12 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         if new.answered_at is not None and new.state not in ANSWERED:
             raise InvalidRequest("answered_at: the session is not answered", field="answered_at")
         context = self._context
-        if new.request_id is not None and (known := context.requests.find(new)) is not None:
-            return self._created_before(cast("Known", context.directory.by_id[known]))
+        if new.request_id is not None and (created := self._created_before(new)) is not None:
+            return created
         if not context.consequences.is_available:
             context.consequences.refuse()
-        if len(context.directory) >= self._most and context.directory.live_count >= self._most:
+        most = self._most - context.consequences.beginning
+        if len(context.directory) >= most and context.directory.live_count >= most:
             context.tally.count_refused(MAX_SESSIONS)
             raise LimitExceeded("As many sessions live as may", limit=MAX_SESSIONS, maximum=self._most)
         if self._has_limits:
@@ -393,10 +395,19 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         created = Created(record.id, 1, record.state, True)
         return created if context.journal is None else context.journal.reply(session.seq, created)
 
-    def _created_before(self, session: Known) -> Created:
-        """The answer to a create that came again."""
-        created = Created(session.record.id, session.record.version, session.record.state, False)
-        journal = self._context.journal
+    def _created_before(self, new: NewSession) -> Created | None:
+        """The answer to a create that came again, None if it did not."""
+        context, journal = self._context, self._context.journal
+        try:
+            known = context.requests.find(new)
+        except Conflict as conflict:
+            if journal is None:
+                raise
+            return journal.reply(context.directory.by_id[conflict.details["id"]].seq, None, conflict)
+        if known is None:
+            return None
+        session = cast("Known", context.directory.by_id[known])
+        created = Created(known, session.record.version, session.record.state, False)
         return created if journal is None else journal.reply(session.seq, created)
 
     def _timeouts(self, new: NewSession) -> Timeouts:
@@ -428,6 +439,7 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
             if isinstance(session, SessionActor):
                 session._release()  # noqa: SLF001
         self.close_commands()
+        self.close_records()
         for colleague in self._colleagues:
             colleague.stop(block=False)
         self._stop_gateways()

@@ -260,8 +260,9 @@ class SessionActor(GuardedActor):
 
     def end_if_overdue(self) -> None:
         """End for the reason of the deadline that is past; if none is any more, file the next look of the reaper."""
-        deadline = self.deadline()
-        if deadline is not None and deadline.monotonic <= self._context.clock.read().monotonic:
+        deadline, context = self.deadline(), self._context
+        is_overdue = deadline is not None and deadline.monotonic <= context.clock.read().monotonic
+        if deadline is not None and is_overdue and context.consequences.is_available:
             end_by_service(self, deadline.reason, SERVICE)
         else:
             self._file_again()

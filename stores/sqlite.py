@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from sessiond.actors.future import Pending
@@ -162,6 +162,18 @@ class SqliteStore:
             return known
         return self._loader.ask(functools.partial(_load, seq, self._folding.touched(seq)))
 
+    def load_all(self, seqs: Iterable[int]) -> Pending[dict[int, Live]]:
+        """See ``Store``."""
+        known: dict[int, Live] = {}
+        touched: dict[int, float] = {}
+        for seq in seqs:
+            live = self._folding.live(seq)
+            if live is not None:
+                known[seq] = live
+            elif not self._folding.is_gone(seq):
+                touched[seq] = self._folding.touched(seq)
+        return self._loader.ask(functools.partial(_load_all, known, touched))
+
     def read(self, query: Callable[[sqlite3.Connection], R]) -> Pending[R]:
         """See ``Store``."""
         return self._reader.ask(query)
@@ -170,3 +182,9 @@ class SqliteStore:
 def _load(seq: int, touched: float, connection: sqlite3.Connection) -> Live | None:
     row = connection.execute("SELECT touched, image FROM sessions WHERE seq = ?", (seq,)).fetchone()
     return None if row is None else Live(seq, activity(row[1], max(row[0], touched)), row[1])
+
+
+def _load_all(known: dict[int, Live], touched: dict[int, float], connection: sqlite3.Connection) -> dict[int, Live]:
+    marks = ",".join("?" * len(touched))
+    rows = connection.execute(f"SELECT seq, touched, image FROM sessions WHERE seq IN ({marks})", [*touched])  # noqa: S608  (marks and commas)
+    return known | {seq: Live(seq, activity(image, max(at, touched[seq])), image) for seq, at, image in rows}

@@ -231,6 +231,24 @@ def test_a_live_session_can_be_loaded(again):
         assert stored.answer(stored.store.load(1)) is None
 
 
+def test_many_live_sessions_are_loaded_together_wherever_each_is(again):
+    with again() as stored:
+        for seq in (1, 2, 3):
+            stored.store.keep(seq, as_image(seq))
+        stored.settle(stored.store.end(ending(2)))
+        lives = {seq: Live(seq, 2.0, as_image(seq)) for seq in (1, 3)}
+        assert stored.answer(stored.store.load_all([1, 2, 3, 4])) == lives
+    with again() as stored:
+        stored.store.touch(3, 9.0)
+        stored.settle(stored.store.keep(5, as_image(5)))
+        stored.settle(stored.store.end(ending(1)))
+        assert stored.answer(stored.store.load_all([1, 2, 3, 4, 5])) == {
+            3: Live(3, 9.0, as_image(3)),
+            5: Live(5, 2.0, as_image(5)),
+        }
+        assert stored.answer(stored.store.load_all([])) == {}
+
+
 def test_a_query_reads_what_is_settled(again):
     with again() as stored:
         position = stored.store.end(ending(1))

@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import queue
 import sqlite3
 
 import pytest
 from stored import PATIENCE, Stored, as_image, ending, opened
 
 from sessiond.actors.errors import Unavailable
-from sessiond.actors.store import StoreError
+from sessiond.actors.store import Live, StoreError
 from sessiond.stores import database
 from sessiond.stores.tuning import TUNING
 
@@ -25,9 +26,11 @@ class Disk:
         """The size of the disk."""
         self.refuses = False
         self._connections = []
+        self._attempts = queue.SimpleQueue()
 
     def connect(self, path):
         if self.refuses:
+            self._attempts.put(None)
             raise sqlite3.OperationalError("the test refuses")
         connection = database.connect(path)
         connection.execute(f"PRAGMA max_page_count = {self.pages}")
@@ -49,6 +52,13 @@ class Disk:
         """Every write of the connections that there are fails, and nobody gets another."""
         self.refuses = True
         self._each(lambda connection: connection.set_authorizer(_deny))
+
+    def waits_for_attempts(self):
+        """Until somebody has tried, given up, and tried again."""
+        while not self._attempts.empty():
+            self._attempts.get()
+        for _ in range(2):
+            self._attempts.get(timeout=PATIENCE)
 
     def _limit(self):
         self._each(lambda connection: connection.execute(f"PRAGMA max_page_count = {self.pages}"))
@@ -138,6 +148,41 @@ def test_a_relaxed_store_forgets_nothing(again, disk):
         assert stored.told[1:] == ["restored"]
     with again() as stored:
         assert [live.seq for live in stored.live] == [1, 2]
+
+
+def test_a_relaxed_store_that_is_down_remembers_only_what_counts(again, disk):
+    """Its disk may be full for a day, and the same sessions go on and on."""
+    with again("relaxed", most=10) as stored:
+        store = stored.store
+        disk.breaks()
+        store.keep(1, as_image(1))
+        stored.run_until(lambda: stored.told)
+        for version in range(200):
+            for seq in (1, 2):
+                store.keep(seq, as_image(seq, version=version))
+                store.touch(seq, 10.0 + version)
+            if version % 50 == 0:
+                store.end(ending(100 + version))
+            last = store.put("x", version)
+        disk.waits_for_attempts()
+        assert store.waiting < 20
+        disk.refuses = False
+        stored.settle(last)
+    with again() as stored:
+        assert stored.live == [Live(seq, 209.0, as_image(seq, version=199)) for seq in (1, 2)]
+        assert [end.seq for end in stored.ended] == [100, 150, 200, 250]
+        assert stored.recovered.values == {"x": 199}
+
+
+def test_a_store_that_is_down_does_not_remember_touches(again, disk):
+    with again() as stored:
+        disk.breaks()
+        stored.store.keep(1, as_image(1))
+        stored.run_until(lambda: stored.told)
+        stored.store.touch(1, 5.0)
+        assert stored.store.waiting == 0
+        disk.refuses = False
+        stored.run_until(lambda: "restored" in stored.told)
 
 
 def test_a_relaxed_store_that_is_closed_while_it_is_down_tries_once_more(again, disk):

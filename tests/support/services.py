@@ -68,8 +68,10 @@ class Service:
         watching: WatchSettings = _KEPT,
         commanding: Commanding = _COMMANDING,
         store: StoreSettings = _NOTHING,
+        store_class: type[SqliteStore] = SqliteStore,
+        clock: ManualClock | None = None,
     ) -> None:
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.dispatcher = ManualTimers()
         self.given_up: list[str] = []
         """The actors that could not be kept running."""
@@ -83,7 +85,7 @@ class Service:
             watching=watching,
             commanding=commanding,
         )
-        self.store = None if store.kind == "memory" else SqliteStore(store)
+        self.store = None if store.kind == "memory" else store_class(store)
         if self.store is not None:
             self.context.keep_in(self.store, is_relaxed=store.durability == "relaxed")
         self.registry = RegistryActor.start(self.context, session_class)
@@ -163,10 +165,11 @@ def service(
     watching: WatchSettings = _KEPT,
     commanding: Commanding = _COMMANDING,
     store: StoreSettings | None = None,
+    clock: ManualClock | None = None,
     **settings: Any,
 ) -> Iterator[Service]:
     """Serve sessions of ``session_class`` within these limits and with these settings until the block ends."""
     kept = store or kept_in.get()()
-    running = Service(Settings(**settings), session_class, limits, gateways, watching, commanding, kept)
+    running = Service(Settings(**settings), session_class, limits, gateways, watching, commanding, kept, clock=clock)
     yield running
     running.stop()
