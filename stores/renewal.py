@@ -69,8 +69,8 @@ class Pages:
             StoreError: they cannot be written.
         """
         try:
-            wal = Path(f"{self._path}-wal").read_bytes()
-            for number, size in sorted(set(_pages(wal))):
+            wal = Path(f"{self._path}-wal")
+            for number, size in sorted(set(_pages(wal.read_bytes() if wal.exists() else b""))):
                 place = (number - 1) * size
                 os.pwrite(self._file, os.pread(self._file, size, place), place)
             os.fsync(self._file)
