@@ -78,7 +78,8 @@ class Recovery:
         """What is left of a session that has ended, for as long as it would have been kept."""
         final = ending.final
         request = self._recall(final, ending.request_id, ending.digest)
-        forget_at = now.monotonic + self._context.settings.retention - (now.wall - final.updated_at)
+        kept = max(0.0, now.wall - final.updated_at)  # a clock that was set back keeps nobody for longer
+        forget_at = now.monotonic + self._context.settings.retention - kept
         ended = EndedSession(
             ending.seq, final.id, final.external_id, pack_record(final), ending.timeline, request, forget_at
         )

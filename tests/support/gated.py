@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -88,6 +89,20 @@ class GatedService(Service):
         """Hold nothing back any more, and have all be settled that is on its way."""
         self.acknowledge(len(self.journal))
         self.store.is_shut = False
+
+    def keep_all(self) -> None:
+        """Have everything be in the file that has been handed over, activities too."""
+        self.shut()
+        self.turn(lambda _: self.store.put("test", 0))
+        while self.store.waiting or not self.store.held.empty():
+            self.store.let_through()
+        self.settle()
+        self.store.is_shut = False
+
+    def crash(self, path: Path) -> None:
+        """Leave at ``path`` what the files of the store would be had the process died."""
+        for suffix in ("", "-wal"):
+            shutil.copyfile(f"{self._path}{suffix}", f"{path}{suffix}")
 
     # The disk
 
