@@ -29,6 +29,10 @@ from sessiond.stores.tuning import Tuning
 __all__ = ["GatedService", "gated"]
 
 
+PARTS = ("limits", "gateways", "watching", "commanding", "clock")
+"""What of the options of ``service`` is no setting of sessions."""
+
+
 def _impatient(path: str) -> sqlite3.Connection:
     connection = connect(path)
     connection.execute("PRAGMA busy_timeout = 0")
@@ -66,7 +70,7 @@ class GatedService(Service):
 
     def __init__(self, path: Path, session_class: type[SessionActor], **options: Any) -> None:
         store = StoreSettings(kind="sqlite", path=str(path), durability=options.pop("durability", "commit"))
-        given = {name: options.pop(name) for name in ("limits", "gateways", "watching", "clock") if name in options}
+        given = {name: options.pop(name) for name in PARTS if name in options}
         super().__init__(Settings(**options), session_class, store=store, store_class=GatedStore, **given)
         self._path = path
         self._other: sqlite3.Connection | None = None
