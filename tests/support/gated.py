@@ -72,7 +72,8 @@ class GatedService(Service):
         store = StoreSettings(kind="sqlite", path=str(path), durability=options.pop("durability", "commit"))
         given = {name: options.pop(name) for name in PARTS if name in options}
         super().__init__(Settings(**options), session_class, store=store, store_class=GatedStore, **given)
-        self._path = path
+        self.path = path
+        """Of its store."""
         self._other: sqlite3.Connection | None = None
 
     # The gate
@@ -106,14 +107,14 @@ class GatedService(Service):
     def crash(self, path: Path) -> None:
         """Leave at ``path`` what the files of the store would be had the process died."""
         for suffix in ("", "-wal"):
-            shutil.copyfile(f"{self._path}{suffix}", f"{path}{suffix}")
+            shutil.copyfile(f"{self.path}{suffix}", f"{path}{suffix}")
 
     # The disk
 
     def breaks(self) -> None:
         """Nothing can be kept from now on; nobody has been told of that."""
         self.shut()
-        self._other = sqlite3.connect(self._path, isolation_level=None)
+        self._other = sqlite3.connect(self.path, isolation_level=None)
         self._other.execute("BEGIN IMMEDIATE")
 
     def fails(self) -> None:
