@@ -12,7 +12,7 @@ from array import array
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
-from sessiond.actors.bitmap import CHUNK_SHIFT, OFFSET_MASK, Bitmap, offsets
+from sessiond.actors.bitmap import BIT, CHUNK_SHIFT, OFFSET_MASK, Bitmap, offsets
 from sessiond.actors.compact import CompactIndex, digest
 from sessiond.actors.directory import MAX_ADDRESSED, Directory, E
 from sessiond.actors.index import FieldIndex, strict
@@ -57,7 +57,7 @@ class PassiveDirectory(Directory[E]):
         self._created: dict[int, tuple[float, float]] = {}
         """Of each chunk with passive sessions when they were created: no sooner than, no later than."""
         self._due: dict[int, array[int]] = {}
-        """Of the same the ticks, by offset."""
+        """Of the same the ticks of the passive ones, in their order."""
 
     @property
     def resident_count(self) -> int:
@@ -79,9 +79,7 @@ class PassiveDirectory(Directory[E]):
         number, at = seq >> CHUNK_SHIFT, record.created_at
         earliest, latest = self._created.get(number, (at, at))
         self._created[number] = (min(earliest, at), max(latest, at))
-        if number not in self._due:
-            self._due[number] = array("I", bytes(4 * (OFFSET_MASK + 1)))
-        self._due[number][seq & OFFSET_MASK] = min(due, NEVER)
+        self._due.setdefault(number, array("I")).insert(self._place(seq), min(due, NEVER))
 
     def revive(self, entry: E) -> None:
         """A passive session is in memory again, with the record that it had."""
@@ -93,6 +91,7 @@ class PassiveDirectory(Directory[E]):
         for index, value in self._own(record):
             index.revive(value, seq)
         number = seq >> CHUNK_SHIFT
+        del self._due[number][self._place(seq)]
         if number not in self.passive.chunks:
             del self._created[number], self._due[number]
 
@@ -103,7 +102,7 @@ class PassiveDirectory(Directory[E]):
         """
         if seq not in self.passive:
             raise KeyError(seq)
-        return self._due[seq >> CHUNK_SHIFT][seq & OFFSET_MASK]
+        return self._due[seq >> CHUNK_SHIFT][self._place(seq)]
 
     def named(self, session_id: str) -> list[int]:
         """The passive sessions that may have this id: hardly ever more than one, and none that has it is missing."""
@@ -145,6 +144,10 @@ class PassiveDirectory(Directory[E]):
         if (earliest is None or first >= earliest) and (bound is None or last < bound):
             return True
         return None
+
+    def _place(self, seq: int) -> int:
+        """How many passive sessions of the same chunk come before it."""
+        return (self.passive.chunks.get(seq >> CHUNK_SHIFT, 0) & (BIT[seq & OFFSET_MASK] - 1)).bit_count()
 
     def _own(self, record: Session) -> Iterator[tuple[TwofoldIndex, Hashable]]:
         """The values by which a session is found, and the indexes that change by its leaving."""

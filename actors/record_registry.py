@@ -52,6 +52,11 @@ class RecordRegistry(ServiceActor):
         """``get_record`` of a checked target."""
         return cast("CallRecord", self._records().find(target))
 
+    def close_records(self) -> None:
+        """The service stops: what is being read is given up."""
+        if self._context.records is not None:
+            self._context.records.close()
+
     def _records(self) -> Records:
         records = self._context.records
         if records is None:

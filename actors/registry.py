@@ -439,6 +439,7 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
             if isinstance(session, SessionActor):
                 session._release()  # noqa: SLF001
         self.close_commands()
+        self.close_records()
         for colleague in self._colleagues:
             colleague.stop(block=False)
         self._stop_gateways()

@@ -136,6 +136,10 @@ class Store(Protocol):
         """A live session as it is kept, None if there is none. Pending; fails with ``Unavailable``."""
         ...
 
+    def load_all(self, seqs: Iterable[int]) -> Pending[dict[int, Live]]:
+        """``load`` of many, some hundreds, that are read together; without those that there are not."""
+        ...
+
     def read(self, query: Callable[[Any], R]) -> Pending[R]:
         """What comes of ``query``, run with the store's connection for readers on a thread that may wait.
 
@@ -154,3 +158,6 @@ class Records(Protocol):
     def find(self, target: str | Address) -> Pending[CallRecord]:
         """The record of an id, or the newest of an address; fails with ``NotFound`` and ``Unavailable``."""
         ...
+
+    def close(self) -> None:
+        """The service stops: whoever waits for records is told so."""

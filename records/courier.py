@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 LOOK = 1.0
 """Seconds after which the store is looked at again, should nobody have told of new records."""
+TELL = 10.0
+"""Seconds between two lines of the log about dead letters, which may be many."""
 
 
 class Records(Protocol):
@@ -102,7 +104,9 @@ class Courier:
         """As many are tried at once: fewer and fewer while records are refused, to find the one that is why."""
         self._counted = position
         """The highest number that ``behind`` knows of."""
-        self._count_due = clock.read().monotonic
+        self._count_due = self._tell_due = clock.read().monotonic
+        self._untold = 0
+        """Dead letters that the log does not know of."""
 
     def step(self) -> float:
         """Make one attempt, if something waits and it is time; seconds until the next, 0 if there is more to do."""
@@ -114,7 +118,7 @@ class Courier:
             if self._find():
                 self._attempt(now)
         except Failed as failure:
-            self._fail(failure, now)
+            self._fail(failure)
         return 0.0 if self._waiting or self._is_more else LOOK
 
     def close(self) -> None:
@@ -176,8 +180,11 @@ class Courier:
         assert self._dead_letters is not None, f"The sink {self.name} refuses, and has no dead letters"
         self._dead_letters.bury([each.json for each in chosen], reason, now.wall)
         self.dead += len(chosen)
-        logger.warning("The sink %s does not get %d records: %s", self.name, len(chosen), reason)
         self._pass(chosen)
+        self._untold += len(chosen)
+        if now.monotonic >= self._tell_due:
+            logger.warning("The sink %s has %d more dead letters, the last: %s", self.name, self._untold, reason)
+            self._untold, self._tell_due = 0, now.monotonic + TELL
 
     def _pass(self, chosen: list[Kept]) -> None:
         """Whatever comes next, it is after these."""
@@ -187,13 +194,13 @@ class Courier:
         self.position = chosen[-1].number
         self._advance(self.position)
 
-    def _fail(self, failure: Failed, now: Instant) -> None:
+    def _fail(self, failure: Failed) -> None:
         self.failures += 1
         if self.last_error is None:
             logger.warning("The sink %s takes nothing, and is tried again and again: %s", self.name, failure)
         self.last_error = str(failure)
         self._is_more = True  # by the time of the next attempt
-        self._backoff.fail(now.monotonic, failure.pause)
+        self._backoff.fail(self._clock.read().monotonic, failure.pause)  # not since it began
 
     def _recover(self) -> None:
         if self.last_error is not None:

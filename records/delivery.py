@@ -182,6 +182,7 @@ class _CourierThread:
             raise
         except Exception:
             logger.exception("Crash in the sink %s", self._courier.name)
+            self._courier.failures += 1
             pause = LOOK
         return pause, time.thread_time() - begin
 

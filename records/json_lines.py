@@ -49,7 +49,6 @@ def append(path: Path, lines: Sequence[bytes]) -> None:
     is_new = not path.exists()
     with _opened(path) as file:
         size = _repaired(file, path)
-        file.seek(size)
         left = memoryview(b"\n".join((*lines, b"")))
         try:
             while left:
@@ -77,7 +76,7 @@ def sync_folder(path: Path) -> None:
 
 
 def _opened(path: Path) -> FileIO:
-    return FileIO(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE), "r+")
+    return FileIO(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE), "r+")
 
 
 def _repaired(file: FileIO, path: Path) -> int:

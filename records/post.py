@@ -85,8 +85,8 @@ class Poster:
             self._socket = None
 
     def _exchange(self, headers: list[tuple[str, str]], body: bytes) -> Answer:
-        if self._socket is not None and select.select([self._socket], [], [], 0)[0]:
-            self.close()  # a server that says something without having been asked says goodbye
+        if self._socket is not None and _says_something(self._socket):
+            self.close()  # without having been asked: goodbye
         connected = self._socket or self._connect()
         if self._is_interrupted:
             raise InterruptedError
@@ -145,6 +145,12 @@ class Poster:
         if remaining <= 0:
             raise TimeoutError
         return remaining
+
+
+def _says_something(connected: socket.socket) -> bool:
+    polled = select.poll()
+    polled.register(connected, select.POLLIN)
+    return bool(polled.poll(0))
 
 
 def _text(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import ssl
@@ -55,7 +54,7 @@ class Webhook:
         body = b'{"records":[' + b",".join(records) + b"]}"
         headers = self._headers
         if self._secret is not None:
-            headers = [*headers, (SIGNATURE, "sha256=" + hmac.digest(self._secret, body, hashlib.sha256).hex())]
+            headers = [*headers, (SIGNATURE, "sha256=" + hmac.digest(self._secret, body, "sha256").hex())]
         answer = self._poster.post(headers, body)
         judge(*answer, self._clock.read().wall)
 

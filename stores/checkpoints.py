@@ -16,7 +16,7 @@ __all__ = ["Checkpoints"]
 
 ENOUGH = 2000
 """Pages of the WAL from which on it is worth the fsyncs."""
-FEW = 400
+FEW = 128
 """Pages that the writer itself may move between two commits."""
 
 _CHECKPOINT = "PRAGMA wal_checkpoint(PASSIVE)"

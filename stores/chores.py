@@ -22,6 +22,8 @@ PAGES_OF_A_ROW = 2
 """Pages that a row writes, on average: sessions are neighbours, records are in four trees."""
 
 
+MOST_ROWS = 256
+"""Sessions that are folded in one step while commits may be waiting."""
 FINAL_ROWS = 1024
 """Sessions that are folded in one step when nobody waits for a commit."""
 
@@ -60,7 +62,7 @@ class Chores:
             self.folding.begin()
         if self.folding.is_folding:
             with _unhurried(connection):
-                self.folding.step(connection, max(self._tuning.fold_rows, self._taken))
+                self.folding.step(connection, max(self._tuning.fold_rows, min(self._taken, MOST_ROWS)))
         elif self.purge.is_due:
             with _unhurried(connection):
                 self.purge.step(connection)

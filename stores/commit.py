@@ -37,22 +37,20 @@ def commit(connection: sqlite3.Connection, entries: Sequence[Entry], last: int) 
     authors = [entry[1:] for entry in entries if entry[0] == AUTHOR]
     with transaction(connection):
         connection.execute(_APPEND, (last, body))
-        insert(connection, f"records ({COLUMNS})", records)
-        insert(connection, "named (name, value)", named.values(), instead=True)
-        insert(connection, "authors (number, gateway, epoch)", authors, instead=True)
+        insert(connection, f"records ({COLUMNS})", records)  # of two records of one session the later one stays
+        insert(connection, "named (name, value)", named.values())
+        insert(connection, "authors (number, gateway, epoch)", authors)
     return len(body)
 
 
-def insert(
-    connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, ...]], *, instead: bool = False
-) -> None:
-    """Insert ``rows`` into ``table``, which names the columns; ``instead`` of those that have their keys."""
+def insert(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    """Insert ``rows`` into ``table``, which names the columns, in the place of those that have their keys."""
     for chunk in chunks(list(rows)):
-        statement = _statement(table, len(chunk[0]), len(chunk), instead)
+        statement = _statement(table, len(chunk[0]), len(chunk))
         connection.execute(statement, tuple(itertools.chain.from_iterable(chunk)))
 
 
 @functools.cache
-def _statement(table: str, columns: int, rows: int, instead: bool) -> str:
+def _statement(table: str, columns: int, rows: int) -> str:
     values = f"({', '.join('?' * columns)})"
-    return f"{'REPLACE' if instead else 'INSERT'} INTO {table} VALUES {', '.join([values] * rows)}"
+    return f"REPLACE INTO {table} VALUES {', '.join([values] * rows)}"  # noqa: S608  (no data)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from sessiond.actors.store import StoreError
 
-__all__ = ["MAX_ROWS", "chunks", "connect", "connect_reader", "rollback", "transaction", "translated"]
+__all__ = ["MAX_ROWS", "chunks", "connect", "connect_reader", "make", "renew", "rollback", "transaction", "translated"]
 
 T = TypeVar("T")
 
@@ -54,6 +54,22 @@ def _meaning(error: sqlite3.Error) -> str:
     return f"{_MEANINGS[kind]} ({name}: {error})" if kind in _MEANINGS else f"{error} ({name or type(error).__name__})"
 
 
+def make(path: str) -> None:
+    """Make the file if it is not there, for its owner's eyes only; SQLite's others beside it get the same mode.
+
+    Nobody may be connected: closing a file that SQLite has open drops its locks.
+
+    Raises:
+        StoreError: that is not possible.
+    """
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}; the folder must be there and be writable") from error
+
+
 def connect(path: str) -> sqlite3.Connection:
     """A connection that writes, and fsyncs each commit; whoever makes it says when the WAL goes into the database.
 
@@ -90,6 +106,31 @@ def connect_reader(path: str) -> sqlite3.Connection:
     """
     where = Path(os.path.abspath(path)).as_uri() + "?mode=ro"  # noqa: PTH100  (resolve would follow a link to elsewhere)
     return sqlite3.connect(where, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+
+
+def renew(path: str) -> None:
+    """Write what the WAL has once more, before anybody opens the database.
+
+    A process that died while fsyncs failed may have left pages that are not on the disk and yet will never be written,
+    since the system takes them for clean. They look well, until a power cut takes them and all that came after them.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    wal = Path(f"{path}-wal")
+    try:
+        with wal.open("r+b") as file:
+            pages = file.read()
+            file.seek(0)
+            file.write(pages)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise StoreError(
+            f"{wal}: {error.strerror}; look after the disk, and whether the file may be written"
+        ) from error
 
 
 @contextlib.contextmanager

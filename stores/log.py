@@ -6,12 +6,12 @@ order, and the row of the log says the position of its last one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
 
-__all__ = ["AUTHOR", "END", "LIVE", "PUT", "TOUCH", "Entry", "decode", "encode"]
+__all__ = ["AUTHOR", "END", "LIVE", "PUT", "TOUCH", "Entry", "decode", "encode", "latest"]
 
 LIVE, TOUCH, END, PUT, AUTHOR = range(5)
 """A session is as an image says; there was activity at a time; a session has ended. The other two have tables of their
@@ -28,6 +28,22 @@ _decode = msgspec.msgpack.Decoder(list[list[Any]]).decode
 def encode(entries: Iterable[Entry]) -> bytes:
     """What the log says of ``entries``."""
     return _encode([entry[:2] if entry[0] == END else entry for entry in entries if entry[0] <= END])
+
+
+def latest(entries: Sequence[Entry]) -> list[Entry]:
+    """What of ``entries`` still counts once all of them are kept: all ends, and of anything else what came last."""
+    found: list[Entry] = []
+    said: set[tuple[int, Any]] = set()
+    for entry in reversed(entries):
+        kind, what = entry[:2]
+        if kind == END:
+            said |= {(LIVE, what), (TOUCH, what)}
+        elif (kind, what) in said:
+            continue
+        said.add((kind, what))
+        found.append(entry)
+    found.reverse()
+    return found
 
 
 def decode(body: bytes) -> list[list[Any]]:

@@ -6,7 +6,9 @@ switch interval. So rows are not fetched one by one: SQLite makes one JSON text 
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import struct
 from collections.abc import Sequence
 
 import msgspec
@@ -17,7 +19,9 @@ from sessiond.actors.incarnation import ADMIN, CLIENT, SERVICE
 from sessiond.actors.record import Metadata
 from sessiond.actors.results import Author
 
-__all__ = ["Authors", "Row", "all_of", "metadata_of", "record_of", "weight_of"]
+__all__ = ["TICKS", "Authors", "Row", "all_of", "metadata_of", "record_of", "weight_of"]
+
+logger = logging.getLogger(__name__)
 
 TICKS = 1 << 22
 """Of a second. SQLite's JSON has 15 digits of a float, and a time since the epoch needs 17. As whole ticks it comes
@@ -42,6 +46,8 @@ class Row(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """JSON."""
     created_at: int
     """In ticks, as all times."""
+    updated_at: int
+    """The end by the service's clock; a gateway may have told another one."""
     ringing_at: int | None
     answered_at: int | None
     ended_at: int
@@ -66,19 +72,17 @@ metadata_of = msgspec.json.Decoder(Metadata).decode
 
 
 class Authors(dict[int, Author]):
-    """Who the numbers in histories are; looked up when it is first asked for one that is a gateway's."""
+    """Who the numbers in histories are; looked up when it is first asked for one that it does not know."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         """Look in the database of ``connection``."""
         super().__init__({CLIENT: Author("client"), SERVICE: Author("service"), ADMIN: Author("admin")})
-        self._connection: sqlite3.Connection | None = connection
+        self._connection = connection
 
     def __missing__(self, number: int) -> Author:
-        if self._connection is not None:
-            named = "SELECT json_group_array(json_array(number, gateway, epoch)) FROM authors"
-            ((found,),) = self._connection.execute(named).fetchall()
-            self.update((known, Author("gateway", *names)) for known, *names in _authors(found))
-            self._connection = None
+        named = "SELECT json_group_array(json_array(number, gateway, epoch)) FROM authors"
+        ((found,),) = self._connection.execute(named).fetchall()
+        self.update((known, Author("gateway", *names)) for known, *names in _authors(found))
         return self.setdefault(number, Author("gateway"))
 
 
@@ -102,8 +106,12 @@ def all_of(
 
 
 def record_of(row: Row, authors: Authors) -> CallRecord:
-    """The record in a row."""
-    entries, dropped = history.read(bytes.fromhex(row.timeline), authors.__getitem__)
+    """The record in a row; without its history if that cannot be read, since somebody wants to bill the call."""
+    try:
+        entries, dropped = history.read(bytes.fromhex(row.timeline), authors.__getitem__)
+    except (struct.error, LookupError, ValueError):
+        logger.exception("The history of call record %d cannot be read, and is left out", row.number)
+        entries, dropped = [], 0
     created, ringing, answered, ended = map(_seconds, (row.created_at, row.ringing_at, row.answered_at, row.ended_at))
     assert created is not None
     assert ended is not None

@@ -144,7 +144,7 @@ def _conditions(filters: RecordFilters) -> list[_Condition]:
     conditions += _times("created_at", filters.created_after, filters.created_before)
     conditions += _times("ended_at", filters.ended_after, filters.ended_before)
     metadata = {} if filters.metadata is UNSET else filters.metadata
-    conditions += (_metadata_condition(key, value) for key, value in metadata.items() if value is not None)
+    conditions += (_metadata_condition(key, value) for key, value in metadata.items())
     return conditions
 
 
@@ -163,17 +163,20 @@ def _times(name: str, after: float | None, before: float | None) -> Iterator[_Co
         yield f"{name} < ?", (before,)
 
 
-def _metadata_condition(key: str, value: Scalar) -> _Condition:
-    """That the JSON has the key, and the value, if not of that key; it only spares Python most rows.
+def _metadata_condition(key: str, value: Scalar | None) -> _Condition:
+    """What the JSON of metadata in which ``key`` has ``value`` must fulfil; it only spares Python most rows.
 
-    A number can be written in several ways, and SQLite reads it nearly as exactly as it was written.
+    The key and the value stand there as they are encoded, but a number can be written in several ways; SQLite reads it
+    nearly as exactly as it was written.
     """
+    name = _encode(key).decode() + ":"
+    if value is None:  # a quotation mark behind a comma or a brace begins a key, for inside of texts they are escaped
+        return "instr(metadata, ?) = 0 AND instr(metadata, ?) = 0", ("{" + name, "," + name)
     if isinstance(value, (str, bool)):
-        return "instr(metadata, ?) > 0", ((_encode(key) + b":" + _encode(value)).decode(),)
+        return "instr(metadata, ?) > 0", (name + _encode(value).decode(),)
     margin = abs(value) * 1e-9 + 1e-300
     numbers = "SELECT 1 FROM json_each(metadata) WHERE type IN ('integer', 'real') AND value BETWEEN ? AND ?"
-    wanted = ((_encode(key) + b":").decode(), value - margin, value + margin)
-    return f"instr(metadata, ?) > 0 AND EXISTS ({numbers})", wanted
+    return f"instr(metadata, ?) > 0 AND EXISTS ({numbers})", (name, value - margin, value + margin)
 
 
 def _joined(conditions: list[_Condition]) -> tuple[str, list[object]]:

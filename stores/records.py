@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from sessiond.actors import cursor
 from sessiond.actors.call_record import CallRecord, CallRecords
-from sessiond.actors.errors import NotFound
+from sessiond.actors.errors import NotFound, Unavailable
 from sessiond.actors.future import Pending
 from sessiond.actors.listing import PAGE_WEIGHT
 from sessiond.actors.params import Address
@@ -34,6 +34,7 @@ class StoredRecords:
     def __init__(self, store: Store) -> None:
         """Read from ``store``, whose readers have connections of SQLite."""
         self._store = store
+        self._under_way: set[Pending[Any]] = set()
 
     def page(self, query: RecordQuery) -> Pending[CallRecords]:
         """See ``Records``."""
@@ -45,6 +46,12 @@ class StoredRecords:
             return self._repeated(lambda connection: _by_id(connection, target))
         return self._repeated(_Search(target).step)
 
+    def close(self) -> None:
+        """See ``Records``."""
+        under_way, self._under_way = self._under_way, set()
+        for pending in under_way:
+            pending.fail(Unavailable("The service has stopped"))
+
     def _repeated(self, step: Callable[[sqlite3.Connection], R | None]) -> Pending[R]:
         """What ``step`` gives in the end: it is read again, behind what others want to read, while that is None."""
         pending: Pending[R] = Pending()
@@ -53,15 +60,22 @@ class StoredRecords:
             self._store.read(step).then(judge)
 
         def judge(result: R | None, error: BaseException | None) -> None:
-            if error is not None:
-                pending.fail(error)
-            elif result is not None:
-                pending.set(result)
-            elif not pending.is_abandoned:
+            if result is None and error is None and not pending.is_abandoned:
                 read()
+            elif pending in self._under_way:
+                self._under_way.remove(pending)
+                _complete(pending, result, error)
 
+        self._under_way.add(pending)
         read()
         return pending
+
+
+def _complete(pending: Pending[R], result: R | None, error: BaseException | None) -> None:
+    if error is not None:
+        pending.fail(error)
+    elif result is not None:  # else nobody waits for it any more
+        pending.set(result)
 
 
 def _by_id(connection: sqlite3.Connection, id: str) -> CallRecord:

@@ -24,8 +24,8 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     durability: Annotated[
         Literal["commit", "relaxed"],
         Meta(
-            description="commit answers once a change is on the disk; relaxed answers at once, and a power cut may "
-            "cost what changed within the interval."
+            description="commit answers once a change is on the disk; relaxed answers at once, and a crash may cost "
+            "what changed within the interval."
         ),
     ] = "commit"
     interval: Annotated[

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from sessiond.actors.future import Pending
-from sessiond.actors.store import Ending, Keeper, Live, Post
+from sessiond.actors.store import Ending, Keeper, Live, Post, StoreError
 from sessiond.stores.checkpoints import Checkpoints
 from sessiond.stores.chores import Chores
-from sessiond.stores.database import translated
+from sessiond.stores.database import make, renew, translated
 from sessiond.stores.figures import Figures
 from sessiond.stores.folding import Folding
 from sessiond.stores.lock import FileLock
@@ -26,6 +26,9 @@ from sessiond.stores.writer import Writer
 __all__ = ["SqliteStore"]
 
 R = TypeVar("R")
+
+OLDEST = (3, 33)
+"""The first version of SQLite that updates one table from another."""
 
 
 class SqliteStore:
@@ -43,15 +46,24 @@ class SqliteStore:
         self._lock: FileLock | None = None
         self._first: sqlite3.Connection | None = None
         """For what is recovered."""
+        self._anchor: sqlite3.Connection | None = None
+        """Is there, and does nothing. When all connections are gone, SQLite forgets what of the WAL is valid, and the
+        next one may take a commit that has failed for a good one."""
 
     # The life of the store
 
     def open(self) -> SqliteRecovered:
         """See ``Store``."""
+        if sqlite3.sqlite_version_info < OLDEST:
+            oldest = ".".join(map(str, OLDEST))
+            raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old for the store; install {oldest} or newer")
         self._lock = FileLock(f"{self._path}.lock")
         try:
             with translated(self._path):
+                make(self._path)
+                renew(self._path)
                 self._first = self._tuning.connect(self._path)
+                self._anchor = self._tuning.connect(self._path)
                 migrate(self._first, self._path)
                 recovered = SqliteRecovered(self._first, self._path)
         except BaseException:
@@ -76,10 +88,12 @@ class SqliteStore:
         """See ``Store``."""
         if self._lock is None:
             return
-        self._close_first()
-        for part in (self._loader, self._reader, self._writer):
-            part.stop()
-        self._let_go()
+        try:
+            self._close_first()
+            for part in (self._loader, self._reader, self._writer):
+                part.stop()
+        finally:
+            self._let_go()
 
     def _close_first(self) -> None:
         if self._first is not None:
@@ -88,6 +102,9 @@ class SqliteStore:
 
     def _let_go(self) -> None:
         self._close_first()
+        if self._anchor is not None:
+            self._anchor.close()
+            self._anchor = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -139,6 +156,18 @@ class SqliteStore:
             return known
         return self._loader.ask(functools.partial(_load, seq, self._folding.touched(seq)))
 
+    def load_all(self, seqs: Iterable[int]) -> Pending[dict[int, Live]]:
+        """See ``Store``."""
+        known: dict[int, Live] = {}
+        touched: dict[int, float] = {}
+        for seq in seqs:
+            live = self._folding.live(seq)
+            if live is not None:
+                known[seq] = live
+            elif not self._folding.is_gone(seq):
+                touched[seq] = self._folding.touched(seq)
+        return self._loader.ask(functools.partial(_load_all, known, touched))
+
     def read(self, query: Callable[[sqlite3.Connection], R]) -> Pending[R]:
         """See ``Store``."""
         return self._reader.ask(query)
@@ -147,3 +176,9 @@ class SqliteStore:
 def _load(seq: int, touched: float, connection: sqlite3.Connection) -> Live | None:
     row = connection.execute("SELECT touched, image FROM sessions WHERE seq = ?", (seq,)).fetchone()
     return None if row is None else Live(seq, activity(row[1], max(row[0], touched)), row[1])
+
+
+def _load_all(known: dict[int, Live], touched: dict[int, float], connection: sqlite3.Connection) -> dict[int, Live]:
+    marks = ",".join("?" * len(touched))
+    rows = connection.execute(f"SELECT seq, touched, image FROM sessions WHERE seq IN ({marks})", [*touched])  # noqa: S608  (marks and commas)
+    return known | {seq: Live(seq, activity(image, max(at, touched[seq])), image) for seq, at, image in rows}

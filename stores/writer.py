@@ -16,7 +16,7 @@ from sessiond.stores.chores import Chores
 from sessiond.stores.commit import commit, insert
 from sessiond.stores.database import rollback, translated
 from sessiond.stores.figures import Figures
-from sessiond.stores.log import Entry
+from sessiond.stores.log import Entry, latest
 from sessiond.stores.recovery import POSITION
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.tuning import Tuning
@@ -57,6 +57,8 @@ class Writer:
         """Of the entry handed over last. The dispatcher's thread alone writes it."""
         self._done = position
         """Of the one before the first of the queue."""
+        self._squeezed = 0
+        """Entries that the queue had when it was squeezed last."""
         self._next = 0.0
         """When the next commit may be, on the monotonic clock."""
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -91,9 +93,13 @@ class Writer:
         return self._position
 
     def add_quietly(self, entry: Entry) -> None:
-        """Have ``entry`` committed with the next one that has some haste, or in a while."""
+        """Have ``entry`` committed with the next one that has some haste, or in a while.
+
+        Nobody refuses such entries while nothing can be kept; those that would be forgotten are not remembered.
+        """
         self._position += 1
-        self._queue.append(entry)
+        if self._is_open or self._is_relaxed:
+            self._queue.append(entry)
 
     def ring(self) -> None:
         """Have the thread look what there is to do."""
@@ -107,6 +113,8 @@ class Writer:
         if self._thread is not None:
             self._thread.join()
         try:
+            if not self._figures.is_up:
+                self._probe()
             while self._queue and (self._figures.is_up or self._is_relaxed):
                 self._commit()
             with translated(self._path):
@@ -218,12 +226,26 @@ class Writer:
                 break
             except StoreError as error:
                 self._disconnect()
+                if self._is_relaxed:
+                    self._squeeze()
                 logger.debug("The store still keeps nothing: %s", error)
         logger.warning("The store keeps again what it is handed")
         assert self._post is not None
         self._post(self._tell_restored)
         while not (self._is_open or self._is_stopping):
             self._bell.get()
+
+    def _squeeze(self) -> None:
+        """Leave out of the queue what later entries make needless: so it grows by ended calls, and not by each change.
+
+        Positions are of this side of the commit: those that are left are the highest.
+        """
+        waiting = self._queue[:]
+        if len(waiting) > self._tuning.most and len(waiting) > 2 * self._squeezed:
+            left = latest(waiting)
+            self._squeezed = len(left)
+            self._queue[: len(waiting)] = left
+            self._done += len(waiting) - len(left)
 
     def _probe(self) -> None:
         """Write something.
@@ -236,7 +258,7 @@ class Writer:
             is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
             if is_busy:
                 raise sqlite3.OperationalError("somebody reads what the failed writes were to follow")
-            insert(connection, "named (name, value)", [(POSITION, self._done)], instead=True)
+            insert(connection, "named (name, value)", [(POSITION, self._done)])
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:

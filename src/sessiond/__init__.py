@@ -17,6 +17,7 @@ from sessiond.actors.settings import GatewaySettings, Settings, WatchSettings
 from sessiond.config import Config
 from sessiond.embedded import collector, start, stop
 from sessiond.records.settings import FileSink, RecordSettings, WebhookSink
+from sessiond.stores.settings import StoreSettings
 from sessiond.transport.async_client import AsyncClient
 from sessiond.transport.async_gateway import AsyncGateway
 from sessiond.transport.client import Client
@@ -42,6 +43,7 @@ __all__ = [
     "SessionActor",
     "SessionRef",
     "Settings",
+    "StoreSettings",
     "WatchSettings",
     "WebhookSink",
     "__version__",

@@ -27,6 +27,7 @@ from sessiond.options import BY_KEY, OPTIONS, Option
 from sessiond.record_command import add_records
 from sessiond.serve import serve
 from sessiond.sources import ConfigError, as_toml, gather, load
+from sessiond.store_commands import add_store_commands
 
 __all__ = ["main"]
 
@@ -165,6 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_call(command(add, "call", _call, "Call a method of a service and print its result.", CALL_EXAMPLES))
     _add_bench(command(add, "bench", _bench, "Measure how fast a service is, with whole calls.", BENCH_EXAMPLES))
     add_records(add)
+    add_store_commands(add)
     return parser
 
 

@@ -15,10 +15,11 @@ from sessiond.actors.guard import Turn
 from sessiond.actors.registry import RegistryActor, RegistryRef
 from sessiond.actors.session import SessionActor
 from sessiond.config import Config
-from sessiond.keeping import Keeping
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
+
+    from sessiond.keeping import Keeping
 
 __all__ = ["collector", "start", "stop"]
 
@@ -63,12 +64,19 @@ def start(
         watching=given.watch,
         commanding=given.commands,
     )
-    keeping = None if given.store.kind == "memory" else Keeping(given, context, clock or SystemClock())
+    keeping = None if given.store.kind == "memory" else _keeping(given, context, clock or SystemClock())
     registry = cast("RegistryRef", RegistryActor.start(context, session_class))
     registry.ask(ProxyCall(("ping",), (), {}))  # it is at work once it answers
     if keeping is not None:
         _recover(registry, keeping)
     return registry
+
+
+def _keeping(config: Config, context: Context, clock: Clock) -> Keeping:
+    # Here, because stores and sinks would add a fifth to the time that it takes to import sessiond.
+    from sessiond.keeping import Keeping  # noqa: PLC0415
+
+    return Keeping(config, context, clock)
 
 
 def _recover(registry: RegistryRef, keeping: Keeping) -> None:
@@ -108,4 +116,8 @@ def collector(registry: RegistryRef) -> Collector:
     from sessiond.metrics.collecting import Collecting  # noqa: PLC0415
     from sessiond.metrics.collector import SessionCollector  # noqa: PLC0415
 
-    return SessionCollector(lambda: registry.ask(Turn(lambda actor: actor.work(Collecting)), timeout=COLLECT_SECONDS))
+    def begin(context: Context) -> Collecting:
+        keeping = _kept.get(registry.actor_urn)
+        return Collecting(context, sinks=() if keeping is None else keeping.sinks)
+
+    return SessionCollector(lambda: registry.ask(Turn(lambda actor: actor.work(begin)), timeout=COLLECT_SECONDS))

@@ -16,6 +16,9 @@ __all__ = ["Add", "add_server", "add_timeout", "command", "count", "rate", "seco
 Add: TypeAlias = Callable[..., Any]
 """A method of argparse that adds something, and takes more arguments than are worth spelling out."""
 
+TAKES = {"call": " METHOD [ARG...]", "backup": " FILE", "check": " PATH"}
+"""What commands take beside options."""
+
 
 def command(
     add: Add, name: str, run: Callable[[argparse.Namespace], int], purpose: str, epilog: str, within: str = ""
@@ -26,7 +29,7 @@ def command(
         help=purpose,
         description=purpose,
         epilog=epilog,
-        usage=f"sessiond {within}{name} [OPTION...]" + (" METHOD [ARG...]" if name == "call" else ""),
+        usage=f"sessiond {within}{name} [OPTION...]{TAKES.get(name, '')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

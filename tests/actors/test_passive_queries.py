@@ -64,13 +64,14 @@ class PassiveQueries(Queries):
     @precondition(lambda self: self.residents())
     @rule(data=st.data())
     def passivate(self, data: st.DataObject) -> None:
-        self.directory.passivate(data.draw(st.sampled_from(self.residents())))
+        entry = data.draw(st.sampled_from(self.residents()))
+        self.directory.passivate(entry, entry.seq + 5)
 
     @precondition(lambda self: self.residents())
     @rule()
     def passivate_all(self) -> None:
         for entry in self.residents():
-            self.directory.passivate(entry)
+            self.directory.passivate(entry, entry.seq + 5)
 
     @precondition(lambda self: self.directory.passive.chunks)
     @rule(data=st.data())
@@ -118,6 +119,7 @@ class PassiveQueries(Queries):
             assert self.directory.named(f"id-{seq}") == ([seq] if is_passive else [])
             assert (self.directory.by_id.get(f"id-{seq}") is None) == is_passive
         assert self.directory.resident_count == len(self.residents())
+        assert all(self.directory.due(seq) == seq + 5 for seq in self.directory.passive)
 
     def residents(self) -> list[Entry]:
         return [entry for entry in self.live() if entry.seq not in self.directory.passive]

@@ -110,7 +110,7 @@ def test_the_modules_that_are_named_are_there(name):
         assert [*ROOT.glob(module), *ROOT.glob(f"*/{module}"), *ROOT.glob(f"src/sessiond/{module}")], module
 
 
-@pytest.mark.parametrize("room", ["actors", "transport", "metrics", "records"])
+@pytest.mark.parametrize("room", ["actors", "transport", "metrics", "stores", "records"])
 def test_the_architecture_names_every_file(room):
     """A file that is in none of its tables is one that nobody finds."""
     named = set(re.findall(r"`(?:\w+/)?(\w+\.py)`", page("ARCHITECTURE.md")))

@@ -15,6 +15,7 @@ from sessiond.actors.record_params import RecordFilters
 from sessiond.record_output import FORMATS
 from sessiond.records.export import COLUMNS
 from sessiond.stores.record_search import STEP_ROWS
+from sessiond.stores.record_span import SPAN_STEPS, STEP_ENDS
 from sessiond.stores.records import PAGE_STEPS
 
 RECORDS = page("docs/records.md")
@@ -62,6 +63,7 @@ def test_the_limits_of_a_search_are_told():
     assert f"looks at {STEP_ROWS:,} records in a step" in cost
     assert f"among {STEP_ROWS * PAGE_STEPS:,}" in cost
     assert f"some {STEP_ROWS * PAGE_STEPS:,} records" in LISTING
+    assert f"up to {STEP_ENDS * SPAN_STEPS:,} calls ended" in LISTING
     assert {code(row[0])[0].removeprefix("query.") for row in table(LISTING, "parameter")} >= set(
         RecordFilters.__struct_fields__
     )

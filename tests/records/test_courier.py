@@ -101,6 +101,29 @@ def test_a_failed_batch_is_tried_again_later_and_later_and_looked_at_meanwhile()
     assert delivering.courier.last_error is None
 
 
+def test_a_pause_begins_when_the_attempt_has_failed():
+    def hanging(numbers):
+        delivering.clock.advance(10)
+        raise Failed("no answer in time")
+
+    delivering = Delivering(numbers(1), script=hanging)
+    assert delivering.steps() == LOOK
+    assert len(delivering.sink.tried) == 1
+
+
+def test_the_log_is_not_flooded_by_dead_letters(caplog):
+    delivering = Delivering(numbers(20), script=refusing(*range(1, 21)))
+    delivering.steps()
+    delivering.clock.advance(10)
+    delivering.records.kept += [record(21)]
+    delivering.sink.script = refusing(21)
+    delivering.steps()
+    assert [each.getMessage() for each in caplog.records] == [
+        "The sink billing has 1 more dead letters, the last: bad",
+        "The sink billing has 20 more dead letters, the last: bad",
+    ]
+
+
 def test_a_pause_that_the_sink_asks_for_is_kept():
     def asking(numbers):
         raise Failed("busy", 30)

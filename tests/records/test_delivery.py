@@ -187,6 +187,7 @@ def test_a_crash_of_a_sink_is_logged_and_survived(start, kept, store, file_sink,
     store.settle("sink:lines", 3)
     assert ids(file_sink.path) == sent
     assert "Crash in the sink lines" in caplog.text
+    assert delivering.couriers[0].failures == 1
 
 
 def test_a_thread_leaves_most_of_a_core_to_others(kept, file_sink, store, tmp_path):

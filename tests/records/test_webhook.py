@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import fcntl
 import hashlib
 import hmac
 import ipaddress
 import json
+import resource
 import socket
 import ssl
 import threading
@@ -82,6 +84,20 @@ def test_a_connection_that_the_server_has_closed_meanwhile_costs_nothing(server,
         pass
     sink.deliver(BATCH)
     assert len(server.requests) == 3
+
+
+def test_a_connection_may_have_any_descriptor(server, webhook):
+    """A service with many gateways has none below 1024 left, and more is nothing for ``select``."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sink = webhook(server.url)
+    sink.deliver(BATCH)
+    with sink._poster._socket as connected:
+        sink._poster._socket = socket.socket(fileno=fcntl.fcntl(connected, fcntl.F_DUPFD, 1024))
+    sink.deliver(BATCH)
+    sink.close()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len({request.connection for request in server.requests}) == 1
 
 
 def test_a_secret_signs_what_is_sent(server, webhook, tmp_path):

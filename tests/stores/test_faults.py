@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import errno
+import shutil
 
 import pytest
 from store_history import History
+from store_load import MOST_WAITING
 from store_process import compare, loaded
 
 pytestmark = pytest.mark.needs("gcc")
 
 FAULTS = {
     "full": lambda disk: disk.fills_up(),
-    "full at once": lambda disk: disk.refuses_writes(errno.ENOSPC),
-    "quota": lambda disk: disk.refuses_writes(errno.EDQUOT),
     "read-only": lambda disk: disk.becomes_read_only(),
     "write errors": lambda disk: disk.refuses_writes(errno.EIO),
     "sync errors": lambda disk: disk.refuses_syncs(),
@@ -24,6 +24,15 @@ FAULTS = {
 def fault(request, disk):
     """What goes wrong when it is called."""
     return lambda: FAULTS[request.param](disk)
+
+
+def glance(folder, disk, history):
+    """Compare what somebody would find on the disk who came now."""
+    folder.mkdir()
+    for path in (disk.store, disk.store.with_name(f"{disk.store.name}-wal")):
+        if path.exists():
+            shutil.copy(path, folder)
+    compare(folder / disk.store.name, history)
 
 
 @pytest.fixture
@@ -85,6 +94,20 @@ def test_a_power_cut_after_a_fault_loses_nothing(disk, fault, store):
     compare(disk.store, store.history)
 
 
+def test_a_power_cut_after_a_kill_while_the_disk_failed_loses_nothing(disk, fault, store, tmp_path):
+    """Whoever comes after the kill finds pages that look well and may not be on the disk."""
+    fault()
+    store.wait_for("failed")
+    store.kill()
+    disk.recovers()
+    glance(tmp_path / "meanwhile", disk, store.history)
+    with loaded(disk.store, store.history, seed=2, environ=disk.environ) as second:
+        second.wait_for("settled", 3)
+        second.kill()
+    disk.loses_power()
+    compare(disk.store, store.history)
+
+
 def test_a_store_that_is_closed_while_the_disk_fails_has_what_was_settled(disk, fault, store):
     fault()
     store.wait_for("failed")
@@ -97,8 +120,7 @@ def test_slow_syncs_delay_what_is_settled_and_nothing_else(disk, store):
     """All that the store is handed meanwhile it takes, and settles later."""
     disk.holds_syncs()
     disk.waits(lambda control: control.held)
-    handed = store.history.counts["handed"]
-    while store.history.counts["handed"] < handed + 3:
+    while len(store.history.waiting) < MOST_WAITING:
         store.wait_for("handed")
     disk.recovers()
     store.wait_for("settled", 3)

@@ -20,7 +20,28 @@ types = st.sampled_from(["sip", "web\0rtc"])
 names = st.sampled_from([None, "a", "b", "", "a\0", "é"])
 directions = st.sampled_from([None, "inbound", "outbound"])
 scalars = st.sampled_from(
-    [True, False, 1, 1.0, 0, -0.0, 5e-324, -1.7e308, 9007199254740993, "1", "true", 'a":1', "\0", 2**63 - 1, 1e300, 0.1]
+    [
+        True,
+        False,
+        1,
+        1.0,
+        0,
+        -0.0,
+        5e-324,
+        -1.7e308,
+        9007199254740993,
+        "1",
+        "true",
+        'a":1',
+        ',"k":1',
+        '{"k":',
+        "x,",
+        "{",
+        "\0",
+        2**63 - 1,
+        1e300,
+        0.1,
+    ]
 )
 keys = st.sampled_from(["k", 'q"', "é\0", ""])
 times = st.integers(0, 6).map(float)

@@ -122,6 +122,15 @@ def test_a_session_that_ended_comes_back_as_a_record(again):
         assert kinds == {name: type(value) for name, value in whole.final.metadata.items()}
 
 
+def test_of_two_ends_of_one_session_the_later_one_stays(again):
+    with again() as stored:
+        stored.store.end(ending(1, at=3.0))
+        stored.settle(stored.store.end(ending(1, at=4.0)))
+        assert stored.told == []
+    with again() as stored:
+        assert stored.ended == [ending(1, at=4.0)]
+
+
 def test_the_newest_of_those_that_ended_come_back_in_the_order_in_which_they_were_ended(again):
     """Whatever their gateways said of when that was."""
     with again() as stored:
@@ -220,6 +229,24 @@ def test_a_live_session_can_be_loaded(again):
         assert stored.answer(stored.store.load(1)) == Live(1, 2.0, as_image(1))
         stored.settle(stored.store.end(ending(1)))
         assert stored.answer(stored.store.load(1)) is None
+
+
+def test_many_live_sessions_are_loaded_together_wherever_each_is(again):
+    with again() as stored:
+        for seq in (1, 2, 3):
+            stored.store.keep(seq, as_image(seq))
+        stored.settle(stored.store.end(ending(2)))
+        lives = {seq: Live(seq, 2.0, as_image(seq)) for seq in (1, 3)}
+        assert stored.answer(stored.store.load_all([1, 2, 3, 4])) == lives
+    with again() as stored:
+        stored.store.touch(3, 9.0)
+        stored.settle(stored.store.keep(5, as_image(5)))
+        stored.settle(stored.store.end(ending(1)))
+        assert stored.answer(stored.store.load_all([1, 2, 3, 4, 5])) == {
+            3: Live(3, 9.0, as_image(3)),
+            5: Live(5, 2.0, as_image(5)),
+        }
+        assert stored.answer(stored.store.load_all([])) == {}
 
 
 def test_a_query_reads_what_is_settled(again):

@@ -124,7 +124,9 @@ def costs_of_requests() -> dict[str, Cost]:
 
 def _costs_of_records(service: StillService) -> dict[str, Cost]:
     """What asking for records costs but for the reading, which is done elsewhere."""
-    service.context.records = SimpleNamespace(page=lambda _: CallRecords([], None), find=lambda _: {})
+    service.context.records = SimpleNamespace(
+        page=lambda _: CallRecords([], None), find=lambda _: {}, close=lambda: None
+    )
     return {
         "list_records, none": _cost(service, lambda _: ("list_records", {"gateway": "gw-07", "limit": 10})),
         "get_record": _cost(service, lambda _: ("get_record", "no such session")),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from crash_model import Lost
 from crash_test import CrashTest
+from faulty_disk import compile_faulty_disk
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -20,11 +21,12 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("kills", metavar="KILLS", type=int, nargs="?", default=200, help="(default: %(default)s)")
     parser.add_argument("--seed", type=int, help="that of an earlier run (default: another one)")
+    parser.add_argument("--power-cuts", action="store_true", help="nothing is left that was not synced (needs gcc)")
     parsed = parser.parse_args(arguments)
     seed = secrets.randbits(32) if parsed.seed is None else parsed.seed
     folder = Path(tempfile.mkdtemp(prefix="sessiond-crash-"))
     say(f"seed {seed}, in {folder}")
-    test = CrashTest(folder, seed)
+    test = CrashTest(folder, seed, compile_faulty_disk(folder) if parsed.power_cuts else None)
     try:
         for number in range(1, parsed.kills + 1):
             test.round()

@@ -77,6 +77,16 @@ class Call:
     def version(self) -> int:
         return self.record["version"]
 
+    @property
+    def expires_at(self) -> float | None:
+        """When its deadline is; the create has to give both timeouts, shorter than that of idle calls."""
+        (given,) = self.created_by.params
+        if not self.is_live:
+            return None
+        if self.record["state"] in UP:
+            return self.record["answered_at"] + given["max_duration"]
+        return self.record["created_at"] + given["setup_timeout"]
+
     def changed(self, op: Op, entry: Mapping[str, Any], **fields: Any) -> Call:
         record = {**self.record, **fields, "version": self.version + 1}
         return replace(self, record=record, entries=(*self.entries, entry), active_since=op.sent_at)
@@ -92,6 +102,8 @@ class Call:
         ]
         if self.is_live and seen.record["last_activity_at"] < self.active_since - ONE_MOMENT:
             wrong.append(f"last_activity_at is {seen.record['last_activity_at']}, before {self.active_since}")
+        if abs((seen.record["expires_at"] or 0.0) - (self.expires_at or 0.0)) > 0.01:
+            wrong.append(f"expires_at is {seen.record['expires_at']}, not {self.expires_at}")
         if self.shown is not None and self.shown["version"] == seen.record["version"]:
             wrong += [
                 f"{name} was {value!r} and is {seen.record[name]!r}"

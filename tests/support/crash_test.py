@@ -10,7 +10,6 @@ import json
 import signal
 import sqlite3
 import time
-import urllib.request
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 from crash_calls import Caller, repeated
 from crash_load import Gateway, Watcher
 from crash_model import Call, Line, Lost, Seen, is_same
+from faulty_disk import FaultyDisk
 from processes import SERVE, Process, process
 from wire import Peer, peer, request
 
@@ -28,8 +28,8 @@ __all__ = ["CrashTest", "Summary"]
 
 LINES = 4
 PATIENCE = 30
-"""Seconds in which a service has to be ready again."""
-OPTIONS = ("--store-kind", "sqlite", "--sessions-retention", "600", "--gateways-grace", "3600")
+"""Seconds in which a service that was told to end has ended."""
+OPTIONS = ("--store-kind", "sqlite", "--sessions-retention", "600", "--gateways-grace", "86400")
 PAGE = 500
 REPEATS = 20
 """Creates that are repeated after each crash."""
@@ -61,9 +61,11 @@ class Summary:
 class CrashTest:
     """One store, and all that was asked of its services."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, library: Path | None = None) -> None:
+        """With ``library``, that of a ``FaultyDisk``, a kill is a power cut too: what was not synced is gone."""
         self.summary = Summary()
         self._log, self._path = folder / "service.log", folder / "store.db"
+        self._disk = None if library is None else FaultyDisk(library, self._path)
         self._random = Random(seed)
         self._lines = {f"gw-{number}": Line() for number in range(LINES)}
         self._callers = {name: Caller(Random(f"{seed}/{name}"), name, time.time) for name in self._lines}
@@ -89,16 +91,19 @@ class CrashTest:
         """One more comparison, and the records of all calls."""
         with self._service() as service:
             self._compare(service)
-        with contextlib.closing(sqlite3.connect(self._path)) as connection:
-            ids = [id for (id,) in connection.execute("SELECT id FROM records ORDER BY id")]
+            with peer(service.port) as asker:
+                query = {"fields": ["id"], "limit": PAGE}
+                listed = pages(lambda place: asker.call("list_records", query | place), "records")
+                ids = sorted(record["id"] for record in listed)
         if ids != sorted(self._done.values()):
             raise Lost(f"there are {len(ids)} records of {len(self._done)} calls")
 
     @contextlib.contextmanager
     def _service(self) -> Iterator[Process]:
         began = time.monotonic()
-        with process(self._log, *SERVE, *OPTIONS, "--store-path", str(self._path)) as service:
-            await_ready(service)
+        environ = None if self._disk is None else self._disk.environ
+        with process(self._log, *SERVE, *OPTIONS, "--store-path", str(self._path), environ=environ) as service:
+            service.await_readiness(200)
             self.summary.slowest = max(self.summary.slowest, time.monotonic() - began)
             yield service
 
@@ -116,6 +121,8 @@ class CrashTest:
         Event().wait(self._random.uniform(0.1, 0.5) if self._random.random() < 0.95 else 3.0)
         service.popen.send_signal(signal.SIGKILL if self._random.random() < 0.9 else signal.SIGTERM)
         service.popen.wait(PATIENCE)
+        if self._disk is not None:
+            self._disk.loses_power()
         self._crashed_at = time.time()
         for thread in threads:
             thread.finish()
@@ -174,22 +181,9 @@ class CrashTest:
                 raise Lost(f"a repeated create was answered with {answer}, not {known}")
 
 
-def await_ready(service: Process) -> None:
-    """Return once the service says that it is ready."""
-    ends = time.monotonic() + PATIENCE
-    while time.monotonic() < ends:
-        with (
-            contextlib.suppress(OSError),
-            urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/readyz", timeout=PATIENCE) as answer,
-        ):
-            if answer.status == 200:
-                return
-    raise Lost(f"the service was not ready after {PATIENCE} s")
-
-
 def shown(asker: Peer, query: Mapping[str, Any], without: Container[str]) -> dict[str, Seen]:
     """The calls that the service lists, by external id."""
-    listed = pages(lambda place: asker.call("list_sessions", {"limit": PAGE, **query, **place}))
+    listed = pages(lambda place: asker.call("list_sessions", {"limit": PAGE, **query, **place}), "sessions")
     records = [record for record in listed if record["external_id"] not in without]
     histories = []
     for first in range(0, len(records), PAGE):
@@ -203,12 +197,12 @@ def shown(asker: Peer, query: Mapping[str, Any], without: Container[str]) -> dic
     return seen
 
 
-def pages(ask: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """What is on all pages of a list of sessions."""
+def pages(ask: Callable[[dict[str, Any]], dict[str, Any]], what: str) -> Iterator[dict[str, Any]]:
+    """What is on all pages of a list."""
     query: dict[str, Any] = {}
     while True:
         page = ask(query)
-        yield from page["sessions"]
+        yield from page[what]
         if page["cursor"] is None:
             return
         query = {"cursor": page["cursor"]}

@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,6 +43,22 @@ class Process:
                 )
         return found
 
+    def readiness(self) -> tuple[int, str]:
+        """The status and the text of ``/readyz``."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/readyz", timeout=PATIENCE) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code, refused.read().decode()
+
+    def await_readiness(self, status: int) -> str:
+        """Return once ``/readyz`` has that status; its text."""
+        ends = time.monotonic() + PATIENCE
+        while (now := self.readiness())[0] != status:
+            assert time.monotonic() < ends, f"/readyz is {now}"
+        return now[1]
+
     def stop(self, number: int) -> int:
         """Send it a signal that ends it; its exit code."""
         self.popen.send_signal(number)
@@ -48,9 +66,9 @@ class Process:
 
 
 @contextlib.contextmanager
-def process(log: Path, *arguments: str, port: int = 0) -> Iterator[Process]:
+def process(log: Path, *arguments: str, port: int = 0, environ: dict[str, str] | None = None) -> Iterator[Process]:
     """Python with these arguments, which serve on ``port`` or a free one, until the block ends; it logs into a file."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("SESSIOND_")}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SESSIOND_")} | (environ or {})
     command = [sys.executable, *arguments, "--listen", f"127.0.0.1:{port}", "--metrics", "127.0.0.1:0"]
     with (
         log.open("wb") as errors,

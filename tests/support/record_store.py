@@ -14,23 +14,11 @@ import msgspec
 
 from sessiond.actors.errors import SessiondError
 from sessiond.actors.future import Pending
+from sessiond.stores.schema import migrate
 
 __all__ = ["RecordStore", "awaited", "record_store"]
 
 R = TypeVar("R")
-
-SCHEMA = """
-CREATE TABLE records (number INTEGER PRIMARY KEY, seq INTEGER NOT NULL, id TEXT NOT NULL, type TEXT NOT NULL,
-    gateway TEXT, epoch TEXT, external_id TEXT, caller TEXT, callee TEXT, direction TEXT, parent TEXT, "group" TEXT,
-    metadata TEXT NOT NULL, created_at REAL NOT NULL, updated_at REAL NOT NULL, ringing_at REAL, answered_at REAL,
-    ended_at REAL NOT NULL, last_activity_at REAL NOT NULL, end_reason TEXT NOT NULL, ended_by TEXT NOT NULL,
-    sip_code INTEGER, q850_cause INTEGER, version INTEGER NOT NULL, timeline BLOB NOT NULL, request_id TEXT,
-    digest BLOB);
-CREATE UNIQUE INDEX records_id ON records(id);
-CREATE INDEX records_ended ON records(ended_at);
-CREATE INDEX records_external ON records(external_id) WHERE external_id IS NOT NULL;
-CREATE TABLE authors (number INTEGER PRIMARY KEY, gateway TEXT NOT NULL, epoch TEXT);
-"""
 
 USUAL = {
     "type": "sip", "gateway": None, "epoch": None, "external_id": None, "caller": None, "callee": None,
@@ -53,7 +41,7 @@ class RecordStore:
         self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = OFF")
-        self.connection.executescript(SCHEMA)
+        migrate(self.connection, str(path))
         self._reader = sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False, isolation_level=None)
 
     def add(self, metadata: dict[str, Any] | None = None, number: int | None = None, **fields: Any) -> int:

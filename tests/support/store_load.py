@@ -103,4 +103,5 @@ def main(path: str, seed: str, durability: str = "commit") -> None:
     tell("closed")
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import threading
 
 from sessiond.actors import image
 from sessiond.actors.record import Session
@@ -88,11 +89,27 @@ class Stored:
     def settle(self, position):
         self.run_until(lambda: self.kept >= position)
 
-    def run_posted(self):
-        """Run what has been posted."""
-        with contextlib.suppress(queue.Empty):
-            while True:
-                self._posts.get_nowait()()
+    def next_post(self):
+        """What is posted next, for the test to run."""
+        return self._posts.get(timeout=PATIENCE)
+
+    def notify_when(self, condition):
+        """Have ``condition`` looked at after each of the writer's chores; what waits until it holds."""
+        chores, held = self.store._chores, threading.Event()
+        tidy = chores.tidy
+
+        def watched(connection):
+            has_more = tidy(connection)
+            if condition():
+                held.set()
+            return has_more
+
+        def wait():
+            assert held.wait(PATIENCE)
+            del chores.tidy
+
+        chores.tidy = watched
+        return wait
 
     def answer(self, pending):
         """What comes of ``pending``.

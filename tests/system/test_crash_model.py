@@ -17,7 +17,13 @@ def seen(calls):
     """The calls as a service would show them."""
     return {
         name: Seen(
-            {**call.record, "id": f"id of {name}", "updated_at": 0.0, "last_activity_at": call.active_since},
+            {
+                **call.record,
+                "id": f"id of {name}",
+                "updated_at": 0.0,
+                "last_activity_at": call.active_since,
+                "expires_at": call.expires_at,
+            },
             [{"at": 0.0, "author": {"kind": "client"}, **entry} for entry in call.entries],
         )
         for name, call in calls.items()
@@ -115,6 +121,7 @@ def test_half_a_change_is_a_loss(seed, count, data):
 
 def created(**fields):
     given = {"type": "sip", "gateway": "gw", "external_id": "gw/0", "at": 1.0, **fields}
+    given |= {"setup_timeout": 10.0, "max_duration": 10.0}
     return Op("gw/0", "create_session", (given,), CRASHED_AT - 10)
 
 
@@ -177,6 +184,15 @@ def test_values_of_metadata_keep_their_types(value):
     line.answer(line.send(created(metadata={"a": 1})))
     shown = seen(line.expected)
     shown["gw/0"].record["metadata"] = {"a": value}
+    with pytest.raises(Lost):
+        line.recover(shown, CRASHED_AT)
+
+
+def test_a_deadline_stays_where_it_was():
+    line = Line()
+    line.answer(line.send(created()))
+    shown = seen(line.expected)
+    shown["gw/0"].record["expires_at"] += 1
     with pytest.raises(Lost):
         line.recover(shown, CRASHED_AT)
 

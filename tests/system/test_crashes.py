@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import pytest
 from crash_test import CrashTest
+from faulty_disk import compile_faulty_disk
 
-KILLS = 20
+
+def survive(test, kills):
+    for _ in range(kills):
+        test.round()
+    test.finish()
+    assert test.summary.kills == kills
+    assert test.summary.answered
+    assert test.summary.in_doubt
+    assert test.summary.records
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1, 2])
 def test_kills_under_load_lose_nothing(tmp_path, seed):
-    test = CrashTest(tmp_path, seed)
-    for _ in range(KILLS):
-        test.round()
-    test.finish()
-    assert test.summary.kills == KILLS
-    assert test.summary.answered
-    assert test.summary.in_doubt
-    assert test.summary.records
+    survive(CrashTest(tmp_path, seed), 15)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.needs("gcc")
+def test_power_cuts_under_load_lose_nothing(tmp_path):
+    """A kill takes nothing that was written, synced or not; a power cut does."""
+    survive(CrashTest(tmp_path, 3, compile_faulty_disk(tmp_path)), 10)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from clients import CLIENTS
 from recorded import recorded
 from serving import serving
 
+import sessiond
+from sessiond import Client, Config
 from sessiond.actors import errors, history
 from sessiond.actors.call_record import CallRecord
+from sessiond.actors.guard import Turn
 from sessiond.actors.results import Author, HistoryEntry
+from sessiond.stores.settings import StoreSettings
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +92,56 @@ def test_without_a_store_there_are_no_records(kind):
         for ask in (client.list_records, lambda: client.get_record("x")):
             with pytest.raises(errors.InvalidRequest, match=r"keeps no records of calls: it has no \[store\]"):
                 ask()
+
+
+@pytest.fixture
+def config(tmp_path):
+    return Config(store=StoreSettings(kind="sqlite", path=str(tmp_path / "sessiond.db")))
+
+
+def test_a_walk_goes_on_over_a_restart(config):
+    """Of a service with a store of its own, and each record is there as soon as its end is acknowledged."""
+    found = []
+    with serving(config) as served, Client(port=served.port) as client:
+        for n in range(5):
+            session = client.create_session(type="sip", external_id=f"call-{n}", metadata={"n": n, "odd": bool(n % 2)})
+            client.update_session_state(session.id, "active")
+            client.end_session(session.id, "busy", sip_code=486)
+            found.append(client.get_record(session.id))
+            assert [entry.change for entry in found[-1].history] == ["created", "state", "ended"]
+        first = client.list_records(limit=2)
+    with serving(config) as served, Client(port=served.port) as client:
+        rest = client.list_records(cursor=first.cursor)
+        assert [*first.records, *rest.records] == found
+        assert list(client.records(metadata={"odd": True, "n": 3})) == [found[3]]
+        assert client.get_record({"external_id": "call-2"}) == found[2]
+
+
+def test_in_process_a_thread_that_asks_for_records_gets_them(config):
+    registry = sessiond.start(config)
+    try:
+        manager = registry.proxy()
+        ids = [manager.create_session(type="sip").get(timeout=20).id for _ in range(3)]
+        for id_ in ids:
+            manager.end_session(id_).get(timeout=20)
+        assert [record.id for record in manager.list_records(order="desc").get(timeout=20).records] == ids[::-1]
+        assert manager.get_record(ids[0]).get(timeout=20).ended_by == "gateway"
+    finally:
+        sessiond.stop(registry)
+
+
+def test_whoever_waits_for_records_when_the_service_stops_is_told_so(config):
+    registry = sessiond.start(config)
+    reads, goes_on = threading.Event(), threading.Event()
+    registry.ask(Turn(lambda actor: actor.context.store.read(lambda _: reads.set() or goes_on.wait(20)) and None))
+    assert reads.wait(20)
+    asked = registry.proxy().list_records()
+    registry.ask(Turn(lambda _: None))  # by now that has been asked for
+    stopping = threading.Thread(target=sessiond.stop, args=(registry,))
+    stopping.start()
+    try:
+        with pytest.raises(errors.Unavailable, match="stopped"):
+            asked.get(timeout=20)
+    finally:
+        goes_on.set()
+        stopping.join()
