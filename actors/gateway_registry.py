@@ -252,13 +252,20 @@ class GatewayRegistry(ServiceActor):
             most = self.context.gateways.max_gateways
             if len(self._gateways) >= most:
                 raise LimitExceeded("As many gateways are known as may be", limit="max_gateways", maximum=most)
-            gateway = self._gateways[name] = GatewayActor.start(self.context, name, self._gone).local()
+            gateway = self._start_gateway(name)
+        return gateway
+
+    def _start_gateway(self, name: str) -> GatewayActor:
+        gateway = self._gateways[name] = GatewayActor.start(self.context, name, self._gone).local()
         return gateway
 
     def _start_gateways(self) -> None:
-        """Have an actor look after each gateway that held sessions before this run: it finds the gateway lost."""
-        for name in self.context.incarnations.of:
-            self._gateways[name] = GatewayActor.start(self.context, name, self._gone).local()
+        """Have an actor look after each gateway that held sessions before this run.
+
+        It finds the gateway lost, and does so now: whoever registers next must not be taken for one beside it.
+        """
+        for name in list(self.context.incarnations.of):
+            run(self._start_gateway(name), lambda gateway: gateway.look())
 
     def _gone(self, gateway: GatewayActor, name: str) -> None:
         """Nothing is left of a gateway, and its actor stops; there may be another one already."""

@@ -71,7 +71,8 @@ class Recovery:
         if ending.request_id is not None and ending.digest is not None:
             request = RequestKey(final.gateway, ending.request_id)
             self._context.requests.recall(request, final.id, ending.digest)
-        forget_at = now.monotonic + self._context.settings.retention - (now.wall - final.updated_at)
+        kept = max(0.0, now.wall - final.updated_at)  # a clock that was set back keeps nobody for longer
+        forget_at = now.monotonic + self._context.settings.retention - kept
         ended = EndedSession(
             ending.seq, final.id, final.external_id, pack_record(final), ending.timeline, request, forget_at
         )
