@@ -118,7 +118,6 @@ def collector(registry: RegistryRef) -> Collector:
     from sessiond.metrics.collector import SessionCollector  # noqa: PLC0415
 
     def begin(context: Context) -> Collecting:
-        keeping = _kept.get(registry.actor_urn)
-        return Collecting(context, sinks=() if keeping is None else keeping.sinks)
+        return Collecting(context, keeping=_kept.get(registry.actor_urn))
 
     return SessionCollector(lambda: registry.ask(Turn(lambda actor: actor.work(begin)), timeout=COLLECT_SECONDS))
