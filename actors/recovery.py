@@ -107,7 +107,7 @@ class Recovery:
             incarnation,
             image.timeline,
         )
-        session.standing = Standing(session)
+        session.standing = Standing.of(session)
         context.directory.add(session.standing)
         context.directory.by_id[record.id] = session
         if incarnation is not None:
