@@ -66,7 +66,7 @@ class Reviver:
             self._holder(record, now) if image.is_held else None,
             image.timeline,
         )
-        session.standing = Standing(session)
+        session.standing = Standing.of(session)
         return Revived(session, digest)
 
     def show(self, live: Live) -> Session:
