@@ -218,6 +218,10 @@ class Journal:
         live = [each for each in there if not isinstance(each, EndedSession)]
         return cast("list[Known]", live), max(ended, key=attrgetter("seq"), default=None)
 
+    def is_settled(self, seq: int) -> bool:
+        """Whether no change of a session is on its way."""
+        return seq not in self._latest
+
     def begun_as(self, seq: int) -> Known | None:
         """What requests for a session meet that the directory does not have yet."""
         change = self._latest.get(seq)

@@ -70,6 +70,8 @@ class Begun(Change):
         context.admission.came(record)
         if incarnation is not None:
             incarnation.sessions.add(standing.seq)
+        if context.residence is not None:
+            context.residence.came(standing.seq)
         context.tally.count_created(record)
         _publish(context, standing, None)
 
