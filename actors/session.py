@@ -317,6 +317,11 @@ class SessionActor(GuardedActor):
         self.record, self.timeouts, self._origin, self.incarnation, self.timeline = state
         self._file(self._context.clock.read())
 
+    def return_to(self, state: State) -> None:
+        """The same after an end. Whoever holds its ref finds it dead all the same."""
+        self._ref, self._filed = None, math.inf
+        self.restore(state)
+
     def again(self, state: State) -> SessionActor:
         """A fresh actor of the same session."""
         record, timeouts, origin, incarnation, timeline = state
