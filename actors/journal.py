@@ -282,6 +282,14 @@ class Journal:
         self._context.authors.announce = self._store.author
         self.failure = None
 
+    # At the end
+
+    def close(self) -> None:
+        """The service stops: whoever still waits is told that, and not whether it is kept, which nobody knows yet."""
+        waiting, self._on_way = self._on_way, deque()
+        for change in waiting:
+            change.fail(Unavailable("The service is stopping"))
+
     # Inside
 
     def _check(self) -> None:
@@ -370,8 +378,14 @@ class Journal:
         session, state = standing.actor, standing.state
         if standing.newest is session:
             session.restore(state)
-        else:
-            self._stand_in(standing, session.again(state))
+            return
+        try:
+            fresh = session.again(state)
+        except BaseException as error:  # noqa: BLE001  (of this session only; the others are to go back too)
+            self._context.crash_log.log(f"session {session.record.id}", error, self._context.clock.read().monotonic)
+            session.return_to(state)
+            fresh = session
+        self._stand_in(standing, fresh)
 
     def _stand_in(self, standing: Standing, fresh: SessionActor) -> None:
         standing.actor.standing, fresh.standing = None, standing

@@ -488,6 +488,8 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
                 session._release()  # noqa: SLF001
         self.close_commands()
         self.close_records()
+        if self._context.journal is not None:
+            self._context.journal.close()
         for colleague in self._colleagues:
             colleague.stop(block=False)
         self._stop_gateways()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from gated import GatedService
+from gated import GatedService, gated
 from msgspec.structs import asdict
 
+from sessiond.actors import recovery
 from sessiond.actors.errors import Conflict, LimitExceeded, NotFound
 from sessiond.actors.limits import Limit
 from sessiond.actors.params import SyncPart
+from sessiond.actors.recovery import Recovery
 from sessiond.actors.session import SessionActor
 from sessiond.actors.settings import GatewaySettings
+from sessiond.stores.settings import StoreSettings
+from sessiond.stores.sqlite import SqliteStore
 
 GRACE = 120.0
 SCALARS = {
@@ -197,6 +201,23 @@ def test_limits_count_what_has_come_back(life, manager):
     again.create(caller="bert")
     with pytest.raises(LimitExceeded):
         again.create(caller="carl")
+
+
+def test_what_has_ended_is_taken_in_by_steps_too(life, manager, monkeypatch):
+    """Some sessions at a time, whether they live or not."""
+    monkeypatch.setattr(recovery, "STEP", 4)
+    for _ in range(12):
+        manager.end_session(manager.create())
+    for _ in range(4):
+        manager.create()
+    manager.keep_all()
+    manager.crash(life.folder / "crashed.db")
+    store = SqliteStore(StoreSettings(kind="sqlite", path=str(life.folder / "crashed.db")))
+    with gated(life.folder / "new.db", clock=manager.clock) as empty:
+        recovered = store.open()
+        steps = empty.turn(lambda registry: list(Recovery(registry.context, SessionActor).steps(recovered)))
+    store.close()
+    assert steps == [0, 0, 0, 4, 4]
 
 
 def test_who_had_no_timeouts_of_its_own_has_those_of_the_new_configuration(life, manager):
