@@ -120,7 +120,9 @@ class GatewayRegistry(ServiceActor):
         passive = [] if residence is None else self._passive(residence, name, part)
         if residence is None or (not passive and sync.reading is None):
             return self._take_in(sync, part)
-        pending = residence.after(passive, lambda: self._take_in(sync, part), behind=sync.reading)
+        pending = residence.after(
+            passive, lambda: self._take_in(sync, part), behind=cast("Pending[Synced] | None", sync.reading)
+        )
         self._await(sync, cast("Pending[Synced]", pending))
         return pending
 

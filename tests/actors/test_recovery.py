@@ -203,6 +203,10 @@ def test_limits_count_what_has_come_back(life, manager):
         again.create(caller="carl")
 
 
+def _recovery(registry):
+    return Recovery(registry.context, registry._reviver, registry.context.residence)
+
+
 def test_what_has_ended_is_taken_in_by_steps_too(life, manager, monkeypatch):
     """Some sessions at a time, whether they live or not."""
     monkeypatch.setattr(recovery, "STEP", 4)
@@ -215,7 +219,7 @@ def test_what_has_ended_is_taken_in_by_steps_too(life, manager, monkeypatch):
     store = SqliteStore(StoreSettings(kind="sqlite", path=str(life.folder / "crashed.db")))
     with gated(life.folder / "new.db", clock=manager.clock) as empty:
         recovered = store.open()
-        steps = empty.turn(lambda registry: list(Recovery(registry.context, SessionActor).steps(recovered)))
+        steps = empty.turn(lambda registry: list(_recovery(registry).steps(recovered)))
     store.close()
     assert steps == [0, 0, 0, 4, 4]
 
