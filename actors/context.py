@@ -16,9 +16,11 @@ from sessiond.actors.dispatcher import Dispatcher
 from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnations
 from sessiond.actors.journal import Journal
 from sessiond.actors.limits import Admission, Limit, indexes
+from sessiond.actors.passive import PASSIVE, PassiveDirectory
+from sessiond.actors.passive_requests import PassiveRequests
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
-from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
+from sessiond.actors.settings import Commanding, GatewaySettings, Residing, Settings, WatchSettings
 from sessiond.actors.standing import Standing, newest
 from sessiond.actors.store import Records, Store
 from sessiond.actors.supervision import CrashLog, LogRate, RestartWindow
@@ -28,6 +30,7 @@ from sessiond.actors.wheel import Wheel
 
 if TYPE_CHECKING:
     from sessiond.actors.commander import CommanderActor
+    from sessiond.actors.residence import Residence
     from sessiond.actors.session import SessionActor
 
 __all__ = ["TICK", "Context", "Known", "Listed"]
@@ -88,6 +91,10 @@ class Context:
     """What keeps the sessions; None if nothing does."""
     journal: Journal | None = None
     """What has not been acknowledged by the store; None without one."""
+    residing: Residing = dataclasses.field(default_factory=Residing)
+    """How long sessions that are kept stay in memory."""
+    residence: Residence | None = None
+    """Which sessions are in memory; None where all are."""
     recording: ChangeLog | None = None
     """The same while changes are to be told to it; None while nobody watches."""
     commander: CommanderActor | None = None
@@ -106,15 +113,18 @@ class Context:
         self.consequences = AtOnce(self)
         self.timeouts = self.settings.timeouts
 
-    def keep_in(self, store: Store, *, is_relaxed: bool) -> Journal:
-        """Have ``store`` keep the sessions, of which there are none yet."""
+    def keep_in(self, store: Store, *, is_relaxed: bool, residing: Residing | None = None) -> Journal:
+        """Have ``store`` keep the sessions, of which there are none yet; before the registry starts."""
+        self.residing = residing or self.residing
         journal = Journal(self, store, is_relaxed=is_relaxed)
         self.store, self.journal, self.consequences = store, journal, journal
         return journal
 
     def session(self, seq: int) -> Known | None:
-        """What requests for the session of that number meet, None if there is none."""
+        """What requests for the session of that number meet, None if there is none, or none in memory."""
         entry = self.directory.at(seq)
+        if entry is PASSIVE:
+            return None
         if entry is not None:
             return newest(entry)
         return None if self.journal is None else self.journal.begun_as(seq)
@@ -150,11 +160,17 @@ class Context:
         gateways: GatewaySettings = _USUAL,
         watching: WatchSettings = _KEPT,
         commanding: Commanding = _COMMANDING,
+        *,
+        is_kept: bool = False,
     ) -> Context:
-        """The books of a service that knows no session yet; no two limits have the same name."""
+        """The books of a service that knows no session yet; no two limits have the same name.
+
+        ``is_kept`` says that ``keep_in`` follows.
+        """
         instance = secrets.token_hex(8)
         limits = tuple(limits)
-        directory: Directory[Listed] = Directory(*indexes(settings.metadata_indexes, limits))
+        keys = indexes(settings.metadata_indexes, limits)
+        directory: Directory[Listed] = PassiveDirectory(*keys) if is_kept else Directory(*keys)
         return cls(
             settings,
             gateways,
@@ -163,7 +179,7 @@ class Context:
             TurnClock(clock),
             directory,
             Admission(limits, directory),
-            Requests(),
+            PassiveRequests() if is_kept else Requests(),
             Retention(settings.retention, settings.max_retained),
             Wheel(TICK),
             Tally(settings.types, settings.reasons),

@@ -9,7 +9,8 @@ from prometheus_client.core import Metric
 from sessiond.actors.context import Context
 from sessiond.actors.states import LIVE_STATES
 from sessiond.actors.tally import OTHER
-from sessiond.metrics.families import FrontEndTallies, Live, LoopTallies, SinkTallies, families
+from sessiond.metrics.families import Live, families
+from sessiond.metrics.tallies import FrontEndTallies, KeepingTallies, LoopTallies
 
 __all__ = ["Collecting"]
 
@@ -26,14 +27,14 @@ class Collecting:
         front_end: FrontEndTallies | None = None,
         bounds: Sequence[float] = (),
         loop: LoopTallies | None = None,
-        sinks: Sequence[SinkTallies] = (),
+        keeping: KeepingTallies | None = None,
     ) -> None:
         """Collect for ``families``, whose arguments these are."""
         self._context = context
         self._front_end = front_end
         self._bounds = bounds
         self._loop = loop
-        self._sinks = sinks
+        self._keeping = keeping
         self._states = iter(LIVE_STATES)
         self._live: Live = {}
 
@@ -41,7 +42,7 @@ class Collecting:
         """Count one state more; all metrics once every state is counted."""
         state = next(self._states, None)
         if state is None:
-            return families(self._context, self._live, self._front_end, self._bounds, self._loop, self._sinks)
+            return families(self._context, self._live, self._front_end, self._bounds, self._loop, self._keeping)
         self._live |= self._count(state)
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import platform
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.utils import floatToGoString
@@ -17,8 +17,9 @@ from sessiond.actors.events import DROP_REASONS
 from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.registration import EVENTS
 from sessiond.actors.tally import DURATION_BOUNDS, OTHER, RING_BOUNDS, Histogram
+from sessiond.metrics.tallies import FrontEndTallies, KeepingTallies, LoopTallies, SinkTallies
 
-__all__ = ["FrontEndTallies", "Live", "LoopTallies", "MethodTally", "SinkTallies", "families", "types"]
+__all__ = ["Live", "families", "types"]
 
 Live: TypeAlias = dict[tuple[str, str], int]
 """Numbers of sessions by type and state."""
@@ -26,101 +27,10 @@ Live: TypeAlias = dict[tuple[str, str], int]
 L = TypeVar("L", bound=tuple[str, ...])
 F = TypeVar("F", CounterMetricFamily, GaugeMetricFamily)
 
-ACTORS = ("session", "registry", "surveyor", "herald", "reaper", "gateway", "commander", "ender", "front_end")
+ACTORS = ("session", "registry", "surveyor", "herald", "reaper", "gateway", "commander", "ender", "keeper", "front_end")
 CODES = ("ok", "internal")
 """Codes that are there before the first request has one: a rate begins with the second sample of a series, so an
 alert on the first ``internal`` needs a zero before it. So do all types, reasons and actors below."""
-
-
-class MethodTally(Protocol):
-    """The requests of one method, as the front end counts them."""
-
-    @property
-    def buckets(self) -> Sequence[int]:
-        """All requests by upper bound of their time, not summed up."""
-        ...
-
-    @property
-    def seconds(self) -> float:
-        """The time of all of them together."""
-        ...
-
-    @property
-    def errors(self) -> Mapping[str, int]:
-        """The failed ones by error code."""
-        ...
-
-
-class FrontEndTallies(Protocol):
-    """What a front end has done."""
-
-    @property
-    def methods(self) -> Mapping[str, MethodTally]:
-        """Requests by method, those of no known method under one name of their own."""
-        ...
-
-    @property
-    def connections(self) -> int:
-        """Connections that are open now."""
-        ...
-
-    @property
-    def closed_for(self) -> Mapping[str, int]:
-        """Connections that the service closed, by the reason."""
-        ...
-
-
-class LoopTallies(Protocol):
-    """How often and how long an event loop has stood still."""
-
-    @property
-    def stalls(self) -> Histogram:
-        """How long timers had to wait."""
-        ...
-
-    @property
-    def longest_stall(self) -> float:
-        """The longest of late, in seconds."""
-        ...
-
-    @property
-    def pauses(self) -> Histogram:
-        """How long the garbage collector kept everything waiting."""
-        ...
-
-
-class SinkTallies(Protocol):
-    """What became of the records of calls for one sink."""
-
-    @property
-    def name(self) -> str:
-        """The sink's."""
-        ...
-
-    @property
-    def delivered(self) -> int:
-        """Records that it has had."""
-        ...
-
-    @property
-    def failures(self) -> int:
-        """Attempts of which nothing came."""
-        ...
-
-    @property
-    def dead(self) -> int:
-        """Records that were given up."""
-        ...
-
-    @property
-    def behind(self) -> int:
-        """Records that wait for it."""
-        ...
-
-    @property
-    def oldest(self) -> float | None:
-        """Since when the first of them has waited, in epoch seconds."""
-        ...
 
 
 def families(
@@ -129,7 +39,7 @@ def families(
     front_end: FrontEndTallies | None = None,
     bounds: Sequence[float] = (),
     loop: LoopTallies | None = None,
-    sinks: Iterable[SinkTallies] = (),
+    keeping: KeepingTallies | None = None,
 ) -> list[Metric]:
     """All metrics as they are at this moment; call it in a turn.
 
@@ -139,7 +49,7 @@ def families(
         front_end: the tallies of its front end, if it has one.
         bounds: the upper bounds, in seconds, of the buckets in these tallies.
         loop: the tallies of its event loop, if it is watched.
-        sinks: those of all sinks of call records.
+        keeping: those of its store and of all sinks of call records, if it keeps anything.
     """
     found = [
         *_sessions(context, live),
@@ -148,13 +58,15 @@ def families(
         *_gateways(context),
         *_commands(context),
         *_watching(context),
-        *_sinks(sinks, context.clock.read().wall),
+        *_sinks(() if keeping is None else keeping.sinks, context.clock.read().wall),
         *_internals(context),
     ]
     if front_end is not None:
         found += (*_requests(front_end, bounds), *_connections(front_end))
     if loop is not None:
         found += _standstills(loop)
+    if keeping is not None:
+        found += _store(keeping)
     return found
 
 
@@ -247,6 +159,35 @@ def _watching(context: Context) -> Iterable[Metric]:
     )
     yield _filled(dropped, _by_label(dict.fromkeys(DROP_REASONS, 0) | dict(tally.watchers_dropped)))
     yield GaugeMetricFamily("sessiond_watch_log_changes", "Changes that are kept for watchers.", len(context.changes))
+
+
+def _store(keeping: KeepingTallies) -> Iterable[Metric]:
+    store = keeping.figures
+    yield GaugeMetricFamily("sessiond_store_up", "Whether the store keeps what is changed.", store.is_up)
+    yield GaugeMetricFamily(
+        "sessiond_store_unsettled_changes", "Changes that the store has not kept yet.", keeping.unsettled_changes
+    )
+    yield CounterMetricFamily("sessiond_store_changes", "Changes that the store has kept.", store.kept)
+    yield HistogramMetricFamily(
+        "sessiond_store_commit_seconds",
+        "Time that a commit took until it was on the disk.",
+        buckets=_summed_up(store.commits.bounds, store.commits.counts),
+        sum_value=store.commits.sum,
+    )
+    yield CounterMetricFamily(
+        "sessiond_store_failures", "How often the store could keep nothing any more.", store.failures
+    )
+    yield GaugeMetricFamily(
+        "sessiond_store_log_changes", "Changes that are in the log and not in the table of sessions.", store.log_entries
+    )
+    yield GaugeMetricFamily("sessiond_store_log_bytes", "Bytes of these.", store.log_bytes)
+    yield CounterMetricFamily(
+        "sessiond_store_folded_sessions", "Sessions that went from the log into their table.", store.folded
+    )
+    yield GaugeMetricFamily(
+        "sessiond_recovered_sessions", "Live sessions that were there at the start.", keeping.recovered_sessions
+    )
+    yield GaugeMetricFamily("sessiond_recovery_seconds", "Time that it took to take them in.", keeping.recovery_seconds)
 
 
 def _sinks(sinks: Iterable[SinkTallies], now: float) -> Iterable[Metric]:

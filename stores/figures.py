@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from sessiond.actors.tally import Histogram
 
 __all__ = ["COMMIT_BOUNDS", "Figures"]
 
@@ -16,11 +16,10 @@ class Figures:
     def __init__(self) -> None:
         self.is_up = True
         """Whether the store keeps what it is handed."""
-        self.commits = [0] * (len(COMMIT_BOUNDS) + 1)
-        """Commits by upper bound of their time; not summed up."""
-        self.commit_seconds = 0.0
+        self.commits = Histogram(COMMIT_BOUNDS)
+        """How long commits took."""
         self.failures = 0
-        """Commits that failed."""
+        """How often the store went down."""
         self.kept = 0
         """Entries that were committed."""
         self.log_entries = 0
@@ -31,8 +30,7 @@ class Figures:
 
     def committed(self, seconds: float, entries: int, size: int) -> None:
         """Count a commit of ``entries`` that are ``size`` bytes of the log."""
-        self.commits[bisect_left(COMMIT_BOUNDS, seconds)] += 1
-        self.commit_seconds += seconds
+        self.commits.observe(seconds)
         self.kept += entries
         self.log_entries += entries
         self.log_bytes += size

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pykka
 
 from sessiond.actors.errors import Internal, InvalidRequest, SessiondError, Unavailable, UnknownMethod
@@ -45,6 +46,19 @@ MAX_SETTLING = 1024
 """So many answers of one connection wait for the store before no more of its requests are looked at."""
 SLOW = BIG_ANSWER + 1
 """In the place of the size of an answer that is pending, or was much work: the limits and the clock are due."""
+
+
+class _Waiting(msgspec.Struct, gc=False):
+    """A request whose answer waits for the store; light, since hundreds may wait, and nothing for the collector."""
+
+    responder: Responder
+    msgid: int | None
+    tally: MethodTally
+    arrived: float
+
+    def __call__(self, result: object, error: BaseException | None) -> None:
+        """See ``Pending.then``."""
+        self.responder.settled(self, result, error)
 
 
 class Responder:
@@ -215,12 +229,7 @@ class Responder:
             among.discard(pending)
             if isinstance(error, pykka.ActorDeadError):  # the actor stopped before it came to this request
                 error = Unavailable("The service is stopping")
-            answer, code = self._told(msgid, result, error)
-            observe_one(tally, time.monotonic() - arrived)
-            if code is not None:
-                tally.errors[code] += 1
-            if answer:
-                self.answers.append(answer)
+            self._tell(msgid, tally, arrived, result, error)
             self._completed(False)
 
         among.add(pending)
@@ -229,22 +238,26 @@ class Responder:
 
     def _hold(self, held: Held[Any], msgid: int | None, tally: MethodTally) -> int:
         """Answer once ``held`` is kept. The work is done, so that this is not ``SLOW``."""
-        arrived = self._round.arrived
-        answer, code = self._told(msgid, held.answer, held.error)
-
-        def tell(_answer: object, error: BaseException | None) -> None:
-            self.settling -= 1
-            told, fault = (answer, code) if error is held.error else self._told(msgid, None, error)
-            observe_one(tally, time.monotonic() - arrived)
-            if fault is not None:
-                tally.errors[fault] += 1
-            if told:
-                self.answers.append(told)
-            self._completed(True)
-
         self.settling += 1
-        held.then(tell)
+        held.then(_Waiting(self, msgid, tally, self._round.arrived))
         return 0 if self.settling < MAX_SETTLING else SLOW
+
+    def settled(self, waiting: _Waiting, result: object, error: BaseException | None) -> None:
+        """Answer a request that waited for the store."""
+        self.settling -= 1
+        self._tell(waiting.msgid, waiting.tally, waiting.arrived, result, error)
+        self._completed(True)
+
+    def _tell(
+        self, msgid: int | None, tally: MethodTally, arrived: float, result: object, error: BaseException | None
+    ) -> None:
+        """Collect the answer to a request that arrived at that time, on the monotonic clock."""
+        answer, code = self._told(msgid, result, error)
+        observe_one(tally, time.monotonic() - arrived)
+        if code is not None:
+            tally.errors[code] += 1
+        if answer:
+            self.answers.append(answer)
 
     def _told(self, msgid: int | None, result: object, error: BaseException | None) -> tuple[bytes, str | None]:
         return self._success(msgid, result) if error is None else self._failure(msgid, error)

@@ -63,6 +63,7 @@ def start(
         gateways=given.gateways,
         watching=given.watch,
         commanding=given.commands,
+        is_kept=given.store.kind != "memory",
     )
     keeping = None if given.store.kind == "memory" else _keeping(given, context, clock or SystemClock())
     registry = cast("RegistryRef", RegistryActor.start(context, session_class))
@@ -117,7 +118,6 @@ def collector(registry: RegistryRef) -> Collector:
     from sessiond.metrics.collector import SessionCollector  # noqa: PLC0415
 
     def begin(context: Context) -> Collecting:
-        keeping = _kept.get(registry.actor_urn)
-        return Collecting(context, sinks=() if keeping is None else keeping.sinks)
+        return Collecting(context, keeping=_kept.get(registry.actor_urn))
 
     return SessionCollector(lambda: registry.ask(Turn(lambda actor: actor.work(begin)), timeout=COLLECT_SECONDS))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sessiond.actors.settings import Residing
 from sessiond.records.delivery import Delivery
 from sessiond.stores.records import StoredRecords
 from sessiond.stores.sqlite import SqliteStore
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from sessiond.actors.registry import RegistryActor
     from sessiond.config import Config
     from sessiond.records.courier import Courier
+    from sessiond.stores.figures import Figures
 
 __all__ = ["Keeping"]
 
@@ -33,12 +35,18 @@ class Keeping:
         """Have the sessions of these books be kept as ``config`` says; nothing is open yet."""
         self.progress = "opening the store"
         """How far it has come, for operators."""
+        self.recovered_sessions = 0
+        """Live sessions that were there before, and have been taken in."""
+        self.recovery_seconds = 0.0
+        """How long that took; 0 before it is over."""
         self._config = config
         self._context = context
         self._clock = clock
         self._store = SqliteStore(config.store)
         self._delivery: Delivery | None = None
-        context.keep_in(self._store, is_relaxed=config.store.durability == "relaxed")
+        settings = config.store
+        residing = Residing(quiet=settings.quiet, residents=settings.residents)
+        context.keep_in(self._store, is_relaxed=settings.durability == "relaxed", residing=residing)
         context.records = StoredRecords(self._store)
 
     def open(self) -> None:
@@ -57,15 +65,21 @@ class Keeping:
             SinkError: a sink cannot be used.
         """
         recovered, began = self._recovered, time.monotonic()
-        told, count = began, 0
+        told = began
         for count in registry.recover(recovered):
+            self.recovered_sessions = count
             self.progress = f"recovering: {count} of {recovered.count} sessions"
             if time.monotonic() - told > PROGRESS_SECONDS:
                 told = time.monotonic()
                 logger.info("Recovered %d of %d sessions", count, recovered.count)
             yield
-        took = time.monotonic() - began
-        logger.info("Recovered %d sessions from %s in %.1f s", count, self._config.store.path, took)
+        self.recovery_seconds = time.monotonic() - began
+        logger.info(
+            "Recovered %d sessions from %s in %.1f s",
+            self.recovered_sessions,
+            self._config.store.path,
+            self.recovery_seconds,
+        )
         self._deliver(registry)
 
     def _deliver(self, registry: RegistryActor) -> None:
@@ -82,6 +96,16 @@ class Keeping:
         self._delivery = delivery
         assert self._context.journal is not None
         self._context.journal.call_ended = delivery.wake
+
+    @property
+    def figures(self) -> Figures:
+        """What the store counts."""
+        return self._store.figures
+
+    @property
+    def unsettled_changes(self) -> int:
+        """Changes that the store was handed and has not kept yet."""
+        return 0 if self._delivery is None else self._store.waiting
 
     @property
     def sinks(self) -> Sequence[Courier]:

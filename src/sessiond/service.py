@@ -74,6 +74,7 @@ class Service:
             gateways=config.gateways,
             watching=config.watch,
             commanding=config.commands,
+            is_kept=config.store.kind != "memory",
         )
         if config.store.kind != "memory":
             self._keeping = Keeping(config, context, self._clock)
@@ -111,8 +112,7 @@ class Service:
             await asyncio.sleep(0)
 
     def _collecting(self, context: Context) -> Collecting:
-        sinks = () if self._keeping is None else self._keeping.sinks
-        return Collecting(context, self._front_end.observed, LATENCY_BOUNDS, self._watch, sinks)
+        return Collecting(context, self._front_end.observed, LATENCY_BOUNDS, self._watch, self._keeping)
 
     def _current_obstacle(self) -> str | None:
         return self._obstacle or (None if self._keeping is None else self._keeping.obstacle)

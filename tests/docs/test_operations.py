@@ -24,8 +24,9 @@ ALERTS = page("docs/alerts.yml")
 
 
 @pytest.fixture
-def configuration():
-    return blocks(section(OPERATIONS, "### Limits on sessions"), "toml")[0]
+def configuration(tmp_path):
+    limits = blocks(section(OPERATIONS, "### Limits on sessions"), "toml")[0]
+    return f'{limits}\n[store]\nkind = "sqlite"\npath = "{tmp_path / "sessiond.db"}"\n'
 
 
 def test_the_table_of_options_has_them_all():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from types import SimpleNamespace
 
 import pykka
 import pytest
@@ -30,6 +31,7 @@ from sessiond.actors.errors import LimitExceeded
 from sessiond.actors.gateway import GatewayActor
 from sessiond.actors.guard import Turn
 from sessiond.actors.herald import HeraldActor
+from sessiond.actors.keeper import KeeperActor
 from sessiond.actors.mailbox import Mailbox
 from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.registration import EVENTS
@@ -40,6 +42,8 @@ from sessiond.actors.sync import OUTCOMES as SYNC_OUTCOMES
 from sessiond.metrics.collecting import Collecting
 from sessiond.metrics.collector import SessionCollector
 from sessiond.metrics.families import families
+from sessiond.stores.figures import Figures
+from sessiond.stores.settings import StoreSettings
 from sessiond.transport.observed import LATENCY_BOUNDS, Observed, observe, observe_one
 from sessiond.transport.server import FrontEnd
 from sessiond.watch import LoopWatch
@@ -144,8 +148,8 @@ def test_what_has_not_happened_yet_is_there_as_zero(context):
     reasons = {label["reason"] for label in samples.labels("sessions_ended_total") if label["type"] == "sip"}
     assert {"normal", "busy", "crashed", "gateway_lost", "idle_timeout", "admin", "other"} <= reasons
     actors = {label["actor"] for label in samples.labels("actor_restarts_total")}
-    rooms = (RegistryActor, SurveyorActor, HeraldActor, ReaperActor, GatewayActor, CommanderActor, EnderActor, FrontEnd)
-    assert actors == {"session", *(actor.name for actor in rooms)}
+    colleagues = (SurveyorActor, HeraldActor, ReaperActor, CommanderActor, EnderActor, KeeperActor)
+    assert actors == {"session", *(actor.name for actor in (RegistryActor, GatewayActor, FrontEnd, *colleagues))}
     assert {label["event"] for label in samples.labels("gateway_events_total")} == set(EVENTS)
     assert {label["outcome"] for label in samples.labels("syncs_total")} == set(SYNC_OUTCOMES)
     assert samples("reaper_backlog") == 0
@@ -245,14 +249,14 @@ def test_messages_that_wait_are_shown_by_actor(context):
             mailbox.put(Envelope("a message"))
     samples = samples_of(context)
     found = {label["actor"]: samples("mailbox_messages", **label) for label in samples.labels("mailbox_messages")}
-    idle = dict.fromkeys(("surveyor", "herald", "reaper", "gateway", "commander", "ender", "front_end"), 0)
+    idle = dict.fromkeys(("surveyor", "herald", "reaper", "gateway", "commander", "ender", "keeper", "front_end"), 0)
     assert found == {"session": 3, "registry": 2} | idle
 
 
 def test_each_actor_of_a_service_has_its_own_count(start):
     manager, _ = start()
     dispatcher = manager.actor_ref.actor_inbox.dispatcher
-    own = {"registry", "surveyor", "herald", "reaper", "commander", "ender"}
+    own = {"registry", "surveyor", "herald", "reaper", "commander", "ender", "keeper"}
     assert set(dispatcher.waiting) == own
     session = manager.session_ref(manager.create_session(type="sip").get().id).get()
     assert set(dispatcher.waiting) == own | {"session"}
@@ -398,6 +402,10 @@ def test_commands_are_counted_by_what_came_of_them(start):
     assert samples("commands_waiting") == 0
 
 
+EMPTY = {"figures": Figures(), "unsettled_changes": 0, "recovered_sessions": 0, "recovery_seconds": 0.0}
+"""What there is to tell of a store that has kept nothing yet."""
+
+
 class Sink:
     """What a courier tells of its sink."""
 
@@ -408,10 +416,7 @@ def test_sinks_are_counted_each_by_its_name(clock):
     context = Context.create(Settings(), ThreadDispatcher(), clock, lambda _: None)
     idle = Sink()
     idle.name, idle.behind, idle.oldest = "archive", -2, None  # delivered before it was counted
-    work = Collecting(context, sinks=[Sink(), idle])
-    while (found := work.step()) is None:
-        pass
-    samples = Samples(found)
+    samples = samples_of(context, None, (), None, SimpleNamespace(**EMPTY, sinks=[Sink(), idle]))
     told = {
         sink: [
             samples(f"sink_{name}", sink=sink)
@@ -420,3 +425,53 @@ def test_sinks_are_counted_each_by_its_name(clock):
         for sink in ("billing", "archive")
     }
     assert told == {"billing": [7, 2, 1, 4, 10.0], "archive": [7, 2, 1, 0, 0.0]}
+
+
+# What is kept
+
+
+def test_a_store_that_is_down_is_seen_with_what_waits_for_it(context):
+    figures = Figures()
+    figures.committed(0.004, entries=3, size=700)
+    figures.committed(9.0, entries=1, size=300)
+    figures.is_up, figures.failures, figures.folded = False, 1, 2
+    keeping = SimpleNamespace(
+        figures=figures, unsettled_changes=5, recovered_sessions=8, recovery_seconds=0.5, sinks=()
+    )
+    samples = samples_of(context, None, (), None, keeping)
+    seen = {name: samples(f"store_{name}") for name in ("up", "unsettled_changes", "changes_total", "failures_total")}
+    assert seen == {"up": 0, "unsettled_changes": 5, "changes_total": 4, "failures_total": 1}
+    assert (samples("store_log_changes"), samples("store_log_bytes"), samples("store_folded_sessions_total")) == (
+        4,
+        1000,
+        2,
+    )
+    bounds = ("0.0025", "0.005", "5.0", "+Inf")
+    assert [samples("store_commit_seconds_bucket", le=bound) for bound in bounds] == [0, 1, 1, 2]
+    assert samples("store_commit_seconds_sum") == pytest.approx(9.004)
+    assert (samples("recovered_sessions"), samples("recovery_seconds")) == (8, 0.5)
+
+
+def test_nothing_is_said_of_a_store_where_there_is_none(context):
+    names = {name for name, _ in samples_of(context)}
+    assert not {name for name in names if name.startswith(("sessiond_store", "sessiond_recover"))}
+
+
+def test_what_was_kept_and_taken_in_again_is_counted(tmp_path):
+    """By a session manager in this program, and by the next one with its store."""
+    config = Config(store=StoreSettings(kind="sqlite", path=str(tmp_path / "sessiond.db")))
+    kept = []
+    for _ in range(2):
+        registry = sessiond.start(config)
+        try:
+            registry.proxy().create_session(type="sip").get()
+            kept.append(Samples(sessiond.collector(registry).collect()))
+        finally:
+            sessiond.stop(registry)
+    first, second = kept
+    assert [each("recovered_sessions") for each in kept] == [0, 1]
+    assert [each("store_up") for each in kept] == [1, 1]
+    assert first("store_commit_seconds_count") >= 1
+    assert first("store_changes_total") >= 1
+    assert second("recovery_seconds") > 0
+    assert [each("store_unsettled_changes") for each in kept] == [0, 0]
