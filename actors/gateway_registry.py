@@ -202,7 +202,7 @@ class GatewayRegistry(ServiceActor):
 
     def _try_to_confirm(self, seq: int, incarnation: Incarnation) -> None:
         session = self.context.session(seq)
-        if isinstance(session, SessionActor):
+        if session is not None and not isinstance(session, EndedSession):
             perform(session, lambda actor: actor.confirm(incarnation))
 
     def _sync_of(self, name: str, part: SyncPart, incarnation: Incarnation | None) -> Sync:

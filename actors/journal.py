@@ -34,9 +34,10 @@ from sessiond.actors.future import Held
 from sessiond.actors.image import pack
 from sessiond.actors.lifecycle import dismiss
 from sessiond.actors.on_way import Begun, Change, Changed, Ended
+from sessiond.actors.passive import PASSIVE
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.retention import pack as pack_record
-from sessiond.actors.standing import Standing
+from sessiond.actors.standing import Standing, newest
 from sessiond.actors.store import Ending, StoreError
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class Journal:
         return self._hold(value, None) if self._on_way else value
 
     def addressed(self, gateway: str | None, external_id: str) -> tuple[list[Known], Known | None]:
-        """See ``Directory.addressed``, but as the requests of the sessions themselves see it."""
+        """See ``Context``."""
         found, left = self._context.directory.addressed(gateway, external_id)
         entries = [each for each in found if isinstance(each, Standing)]
         entries += (change.standing for change in self._arrivals.get((gateway, external_id), {}).values())
@@ -224,9 +225,14 @@ class Journal:
         """Whether no change of a session is on its way."""
         return seq not in self._latest
 
-    def begun_as(self, seq: int) -> Known | None:
-        """What requests for a session meet that the directory does not have yet."""
-        change = self._latest.get(seq)
+    def session(self, seq: int) -> Known | None:
+        """See ``Context``."""
+        entry = self._context.directory.at(seq)
+        if entry is PASSIVE:
+            return None
+        if entry is not None:
+            return newest(entry)
+        change = self._latest.get(seq)  # the directory does not have it yet
         return None if change is None else change.standing.newest
 
     # Keeper

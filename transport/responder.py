@@ -44,6 +44,8 @@ ANSWERS_PER_WRITE = 32
 64 requests under way that makes 1.2 times as many in a second."""
 MAX_SETTLING = 1024
 """So many answers of one connection wait for the store before no more of its requests are looked at."""
+PENDING = frozenset({Pending, Held})
+"""The classes of answers that are not there yet."""
 SLOW = BIG_ANSWER + 1
 """In the place of the size of an answer that is pending, or was much work: the limits and the clock are due."""
 
@@ -144,7 +146,7 @@ class Responder:
             return self._answer_odd(encode_call(call))
         try:
             result = run(self._registry, params)
-            if isinstance(result, Pending):
+            if result.__class__ in PENDING:  # quicker than ``isinstance``
                 return self._defer(result, call.msgid, tally)
             answer = encode((RESPONSE, call.msgid, None, result))  # ``encode_result``, a call nearer
         except BaseException as error:  # noqa: BLE001  (a fault of ours is the answer to this request and no more)
