@@ -312,7 +312,7 @@ class Journal:
             session.record,
             None if timeouts is self._context.timeouts else msgspec.structs.astuple(timeouts),
             session.touched.wall,
-            self._named(session.request),
+            None if session.request is None else self._named(session.request),
             session.incarnation is not None,
             session.timeline,
         )
@@ -325,9 +325,11 @@ class Journal:
             self._touched.add(session.seq)
 
     def _keep(self, session: SessionActor) -> Changed:
-        self._check()
-        position = self._store.keep(session.seq, self._image(session))
-        change = Changed(_standing(session), position, session.state())
+        if self.failure is not None:
+            self.refuse()
+        standing = session.standing
+        assert standing is not None  # the journal has seen it begin
+        change = Changed(standing, self._store.keep(session.seq, self._image(session)), session.state())
         self._join(change)
         return change
 
@@ -342,7 +344,7 @@ class Journal:
         """Have ``value``, or ``error``, be told once all is settled that is on its way; what it returns is pending."""
         held = Held.back(value, None if error is None else error.bare(), self._on_way[-1].position)
         self._held.append(held)
-        return cast("R", held)
+        return held  # type: ignore[return-value]  # stands for an R, as in ``perform``
 
     def _arrive(self, change: Change, record: Session) -> None:
         """By this change a session comes to an address, where the directory does not know it yet."""
