@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from sessiond.actors.administration import request_sync, tell, terminate
 from sessiond.actors.arguments import CommandArguments, EndSessionsArguments, Target
@@ -25,13 +25,15 @@ from sessiond.actors.results import Commanded, Count, EndedSessions, Page, Termi
 from sessiond.actors.service import ServiceActor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sessiond.actors.actor import EventRef
     from sessiond.actors.context import Known
     from sessiond.actors.record import Scalar
 
 __all__ = ["AdministratorActor"]
+
+R = TypeVar("R")
 
 
 class AdministratorActor(ServiceActor):
@@ -95,13 +97,13 @@ class AdministratorActor(ServiceActor):
         self, target: str | Address, reason: str | None = None, options: CommandOptions | None = None
     ) -> Terminated:
         """``terminate_session`` with checked arguments."""
-        return terminate(self._context, self.find(target), reason, options)
+        return self.meet(target, lambda session: terminate(self._context, session, reason, options))
 
     def tell(
         self, target: str | Address, method: str, arguments: Mapping[str, object], options: CommandOptions | None
     ) -> Commanded:
         """``modify_session`` and ``warn_session`` with checked arguments."""
-        return tell(self._context, self.find(target), method, arguments, options)
+        return self.meet(target, lambda session: tell(self._context, session, method, arguments, options))
 
     def request_report(self, gateway: str, options: CommandOptions | None) -> Commanded:
         """``request_sync`` with checked arguments."""
@@ -120,7 +122,7 @@ class AdministratorActor(ServiceActor):
     # What it needs of the rest of the registry
 
     @abc.abstractmethod
-    def find(self, target: str | Address) -> Known:
+    def meet(self, target: str | Address, work: Callable[[Known], R]) -> R:
         """See ``RegistryActor``."""
 
     @abc.abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,8 @@ class CommanderActor(ServiceActor):
         super().__init__(context)
         self.lanes: Lanes[Command[Any]] = Lanes(context.commanding.queue)
         """The commands that are not over; only to be read."""
+        self._concerned: Counter[int] = Counter()
+        """How many of them are about each session."""
         self._is_wound = False
         self._is_sending = False
         self._is_closed = False
@@ -67,6 +70,8 @@ class CommanderActor(ServiceActor):
         elif not self.lanes.add(command):
             self._conclude(command, Verdict(OVERLOADED))
         else:
+            if command.seq is not None:
+                self._concerned[command.seq] += 1
             self.lanes.file(command, command.course.due)
             self._send_soon()
             self._wind()
@@ -91,6 +96,10 @@ class CommanderActor(ServiceActor):
             usual.timeout if timeout is None else timeout, usual.attempts, usual.wait if wait is None else wait
         )
         return Course(patience, self._context.clock.read().monotonic)
+
+    def concerns(self, seq: int) -> bool:
+        """Whether a command about that session is not over."""
+        return seq in self._concerned
 
     def found(self, gateway: str) -> None:
         """A gateway is back, or has one link more. Called in a turn."""
@@ -254,6 +263,10 @@ class CommanderActor(ServiceActor):
 
     def _remove(self, command: Command[Any]) -> None:
         self.lanes.remove(command)
+        if command.seq is not None:
+            self._concerned[command.seq] -= 1
+            if not self._concerned[command.seq]:
+                del self._concerned[command.seq]
         command.forget()
 
     def _note(self, command: Command[Any], outcome: str) -> None:

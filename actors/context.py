@@ -16,9 +16,11 @@ from sessiond.actors.dispatcher import Dispatcher
 from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnations
 from sessiond.actors.journal import Journal
 from sessiond.actors.limits import Admission, Limit, indexes
+from sessiond.actors.passive import PassiveDirectory
+from sessiond.actors.passive_requests import PassiveRequests
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
-from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
+from sessiond.actors.settings import Commanding, GatewaySettings, Residing, Settings, WatchSettings
 from sessiond.actors.standing import Standing
 from sessiond.actors.store import Records, Store
 from sessiond.actors.supervision import CrashLog, LogRate, RestartWindow
@@ -28,6 +30,7 @@ from sessiond.actors.wheel import Wheel
 
 if TYPE_CHECKING:
     from sessiond.actors.commander import CommanderActor
+    from sessiond.actors.residence import Residence
     from sessiond.actors.session import SessionActor
 
 __all__ = ["TICK", "Context", "Known", "Listed"]
@@ -92,6 +95,10 @@ class Context:
     """What keeps the sessions; None if nothing does."""
     journal: Journal | None = None
     """What has not been acknowledged by the store; None without one."""
+    residing: Residing = dataclasses.field(default_factory=Residing)
+    """How long sessions that are kept stay in memory."""
+    residence: Residence | None = None
+    """Which sessions are in memory; None where all are."""
     recording: ChangeLog | None = None
     """The same while changes are to be told to it; None while nobody watches."""
     commander: CommanderActor | None = None
@@ -112,8 +119,9 @@ class Context:
         self.session = cast("Callable[[int], Known | None]", self.directory.at)
         self.addressed = cast("Callable[[str | None, str], tuple[list[Known], Known | None]]", self.directory.addressed)
 
-    def keep_in(self, store: Store, *, is_relaxed: bool) -> Journal:
-        """Have ``store`` keep the sessions, of which there are none yet."""
+    def keep_in(self, store: Store, *, is_relaxed: bool, residing: Residing | None = None) -> Journal:
+        """Have ``store`` keep the sessions, of which there are none yet; before the registry starts."""
+        self.residing = residing or self.residing
         journal = Journal(self, store, is_relaxed=is_relaxed)
         self.store, self.journal, self.consequences = store, journal, journal
         self.session, self.addressed = journal.session, journal.addressed
@@ -144,11 +152,17 @@ class Context:
         gateways: GatewaySettings = _USUAL,
         watching: WatchSettings = _KEPT,
         commanding: Commanding = _COMMANDING,
+        *,
+        is_kept: bool = False,
     ) -> Context:
-        """The books of a service that knows no session yet; no two limits have the same name."""
+        """The books of a service that knows no session yet; no two limits have the same name.
+
+        ``is_kept`` says that ``keep_in`` follows.
+        """
         instance = secrets.token_hex(8)
         limits = tuple(limits)
-        directory: Directory[Listed] = Directory(*indexes(settings.metadata_indexes, limits))
+        keys = indexes(settings.metadata_indexes, limits)
+        directory: Directory[Listed] = PassiveDirectory(*keys) if is_kept else Directory(*keys)
         return cls(
             settings,
             gateways,
@@ -157,7 +171,7 @@ class Context:
             TurnClock(clock),
             directory,
             Admission(limits, directory),
-            Requests(),
+            PassiveRequests() if is_kept else Requests(),
             Retention(settings.retention, settings.max_retained),
             Wheel(TICK),
             Tally(settings.types, settings.reasons),

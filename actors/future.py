@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+import msgspec
 import pykka
 
 if TYPE_CHECKING:
@@ -27,22 +28,19 @@ _lock = threading.Lock()
 """Guards the flip from open to done of every future; held for a few stores only, so one serves them all."""
 
 
-class Pending(Generic[T]):
+class Pending(msgspec.Struct, Generic[T], eq=False):
     """A turn's answer that is not known yet.
 
     A handler returns one, and completes it in a later turn, with ``set`` or ``fail``, once. Whoever asked waits for
     that: the runtime attaches the asker's future to it.
     """
 
-    __slots__ = ("_error", "_followers", "_is_done", "_value", "is_abandoned")
-
-    def __init__(self) -> None:
-        self.is_abandoned = False
-        """Set by whoever asked, once the answer is of no use any more; whoever works on it may then stop."""
-        self._is_done = False
-        self._value: T | None = None
-        self._error: BaseException | None = None
-        self._followers: list[Callable[[T | None, BaseException | None], None]] = []
+    is_abandoned: bool = False
+    """Set by whoever asked, once the answer is of no use any more; whoever works on it may then stop."""
+    _is_done: bool = False
+    _value: T | None = None
+    _error: BaseException | None = None
+    _followers: tuple[Callable[[T | None, BaseException | None], None], ...] = ()
 
     def set(self, value: T | Pending[T]) -> None:
         """Complete it with ``value``, or once ``value`` is complete if that is pending."""
@@ -60,34 +58,34 @@ class Pending(Generic[T]):
         if self._is_done:
             follower(self._value, self._error)
         else:
-            self._followers.append(follower)
+            self._followers += (follower,)
 
     def _finish(self, value: T | None, error: BaseException | None) -> None:
         if self._is_done:
             raise queue.Full
         self._is_done, self._value, self._error = True, value, error
-        followers, self._followers = self._followers, []
+        followers, self._followers = self._followers, ()
         for follower in followers:
             follower(value, error)
 
 
-class Held(Pending[T]):
-    """A turn's answer that is known, and told once what it is based on is kept."""
+class Held(Pending[T], gc=False):
+    """A turn's answer that is known, and told once what it is based on is kept.
 
-    __slots__ = ("answer", "error")
+    There is one for each request that waits for the store: so they are light, and nothing for the garbage collector.
+    """
 
-    def __init__(self, answer: T, error: BaseException | None) -> None:
-        """Hold ``answer`` back, or ``error`` if that is not None."""
-        super().__init__()
-        self.answer = answer
-        self.error = error
+    position: int = 0
+    """Up to which everything is to be kept before."""
+
+    @classmethod
+    def back(cls, answer: T, error: BaseException | None, position: int) -> Held[T]:
+        """Hold ``answer`` back, or ``error`` if that is not None, until everything up to ``position`` is kept."""
+        return cls(_value=answer, _error=error, position=position)
 
     def release(self) -> None:
         """Tell it."""
-        if self.error is None:
-            self.set(self.answer)
-        else:
-            self.fail(self.error)
+        self._finish(self._value, self._error)
 
 
 class ReplyFuture(pykka.Future[T]):

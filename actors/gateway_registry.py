@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
+from sessiond.actors.deep_missing import DeepMissing
 from sessiond.actors.directory import MAX_ADDRESSED
 from sessiond.actors.errors import Conflict, Internal, InvalidRequest, LimitExceeded, NotFound
 from sessiond.actors.gateway import GatewayActor
 from sessiond.actors.gateway_list import page
 from sessiond.actors.guard import perform, run
 from sessiond.actors.incarnation import Judgement
+from sessiond.actors.loading import Loading
 from sessiond.actors.missing import Missing
-from sessiond.actors.params import GatewayQuery, Registration, SyncPart, WhichEpoch, checked, checked_name
+from sessiond.actors.params import Address, GatewayQuery, Registration, SyncPart, WhichEpoch, checked, checked_name
+from sessiond.actors.passive import PassiveDirectory
 from sessiond.actors.results import EndedCall, Synced
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.service import ServiceActor
@@ -23,9 +26,11 @@ if TYPE_CHECKING:
 
     from sessiond.actors.arguments import GatewayArguments, RegistrationArguments, SyncArguments
     from sessiond.actors.context import Context, Known
+    from sessiond.actors.future import Pending
     from sessiond.actors.incarnation import Incarnation, Link
+    from sessiond.actors.residence import Residence
     from sessiond.actors.results import Gateways, Registered, Renewed
-    from sessiond.actors.surveyor import Work
+    from sessiond.actors.surveyor import WaitingWork
     from sessiond.actors.sync import Sync
 
 __all__ = ["GatewayRegistry", "part_was_refused"]
@@ -111,6 +116,36 @@ class GatewayRegistry(ServiceActor):
     def sync(self, name: str, part: SyncPart, incarnation: Incarnation | None) -> Synced:
         """``sync_sessions``, by ``incarnation`` or by somebody who is none and only wants to know."""
         sync = self._sync_of(name, part, incarnation)
+        residence = self.context.residence
+        passive = [] if residence is None else self._passive(residence, name, part)
+        if residence is None or (not passive and sync.reading is None):
+            return self._take_in(sync, part)
+        pending = residence.after(
+            passive, lambda: self._take_in(sync, part), behind=cast("Pending[Synced] | None", sync.reading)
+        )
+        self._await(sync, cast("Pending[Synced]", pending))
+        return pending
+
+    # Inside
+
+    def _await(self, sync: Sync, reading: Pending[Synced]) -> None:
+        """Have the next part wait for this one. Nobody is missed who was named in one that could not be taken in."""
+
+        def done(_: Synced | None, error: BaseException | None) -> None:
+            if sync.reading is reading:
+                sync.reading = None
+            if error is not None:
+                self.context.syncs.fail(sync)
+
+        sync.reading = reading
+        reading.then(done)
+
+    def _passive(self, residence: Residence, name: str, part: SyncPart) -> list[int]:
+        """The passive sessions that are named."""
+        targets = (*(part.ids or ()), *(Address(name, each) for each in part.external_ids or ()))
+        return [seq for target in targets for seq in residence.targeted(target)]
+
+    def _take_in(self, sync: Sync, part: SyncPart) -> Synced:
         journal = self.context.journal
         try:
             synced = self._go_on(sync, part)
@@ -118,8 +153,6 @@ class GatewayRegistry(ServiceActor):
         except BaseException:
             self.context.syncs.fail(sync)  # nobody is to be missed who was named in a part that failed
             raise
-
-    # Inside
 
     def _go_on(self, sync: Sync, part: SyncPart) -> Synced:
         if part.cursor is not None and not sync.is_complete:
@@ -132,11 +165,19 @@ class GatewayRegistry(ServiceActor):
         answer = Synced(sync.token, unknown, ended, [], None)
         if not part.final:
             return answer
-        missing = Missing(sync, self.context.directory, self._holders(sync), answer, part.cursor)
+        missing = self._missing(sync, answer, part.cursor)
         if not sync.is_complete:
             self._judge(sync)
             self.context.syncs.complete(sync)
         return self._work(missing)
+
+    def _missing(self, sync: Sync, answer: Synced, cursor: str | None) -> WaitingWork[Synced]:
+        directory, residence = self.context.directory, self.context.residence
+        holders = self._holders(sync)
+        if residence is None or not isinstance(directory, PassiveDirectory):
+            return Missing(sync, directory, holders, answer, cursor)
+        known = self.context.incarnations.of.get(sync.gateway, [])
+        return Loading(DeepMissing(sync, directory, holders, known, answer, cursor), residence.read, residence.show)
 
     def _holders(self, sync: Sync) -> set[Incarnation] | None:
         """Whose sessions are missing that were not named; None if they are, whosesoever they are."""
@@ -204,7 +245,7 @@ class GatewayRegistry(ServiceActor):
             yield each, live or ([] if ended is None else [ended])
 
     @abc.abstractmethod
-    def _work(self, work: Work[R]) -> R:
+    def _work(self, work: WaitingWork[R]) -> R:
         """What comes of a piece of work, done in steps."""
 
     def _gateway(self, name: str) -> GatewayActor:
@@ -213,13 +254,20 @@ class GatewayRegistry(ServiceActor):
             most = self.context.gateways.max_gateways
             if len(self._gateways) >= most:
                 raise LimitExceeded("As many gateways are known as may be", limit="max_gateways", maximum=most)
-            gateway = self._gateways[name] = GatewayActor.start(self.context, name, self._gone).local()
+            gateway = self._start_gateway(name)
+        return gateway
+
+    def _start_gateway(self, name: str) -> GatewayActor:
+        gateway = self._gateways[name] = GatewayActor.start(self.context, name, self._gone).local()
         return gateway
 
     def _start_gateways(self) -> None:
-        """Have an actor look after each gateway that held sessions before this run: it finds the gateway lost."""
-        for name in self.context.incarnations.of:
-            self._gateways[name] = GatewayActor.start(self.context, name, self._gone).local()
+        """Have an actor look after each gateway that held sessions before this run.
+
+        It finds the gateway lost, and does so now: whoever registers next must not be taken for one beside it.
+        """
+        for name in list(self.context.incarnations.of):
+            run(self._start_gateway(name), lambda gateway: gateway.look())
 
     def _gone(self, gateway: GatewayActor, name: str) -> None:
         """Nothing is left of a gateway, and its actor stops; there may be another one already."""

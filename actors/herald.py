@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING
 
 import pykka
 
+from sessiond.actors.deep_watching import DeepWatch
 from sessiond.actors.errors import LimitExceeded, NotFound
 from sessiond.actors.events import WatchDropped
+from sessiond.actors.passive import PassiveDirectory
 from sessiond.actors.results import Watched
 from sessiond.actors.selection import STEP_BUDGET, Selection
 from sessiond.actors.service import ServiceActor
 from sessiond.actors.watching import TELLING_COST, Watch, check, packed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sessiond.actors.audience import Audience
     from sessiond.actors.changelog import SessionChange
     from sessiond.actors.context import Context, Listed
     from sessiond.actors.params import WatchQuery
     from sessiond.actors.record import Session
+    from sessiond.actors.store import Live
 
 __all__ = ["MAX_WATCHES", "HeraldActor"]
 
@@ -42,12 +45,14 @@ class _Tick:
 class _Watcher:
     """A watch, whom it tells, and since when that one takes nothing."""
 
-    __slots__ = ("audience", "stalled_at", "watch")
+    __slots__ = ("audience", "is_reading", "stalled_at", "watch")
 
     def __init__(self, watch: Watch[Listed], audience: Audience) -> None:
         self.watch = watch
         self.audience = audience
         self.stalled_at: float | None = None
+        self.is_reading = False
+        """Whether what its snapshot goes on with is being read."""
 
     @property
     def can_go_on(self) -> bool:
@@ -89,12 +94,11 @@ class HeraldActor(ServiceActor):
             LimitExceeded: there are as many watches as may be.
         """
         check(query)
-        selection = Selection(query, self._context.directory)
         if len(self._watchers) >= MAX_WATCHES:
             raise LimitExceeded("As many watches as may be", limit="watches", maximum=MAX_WATCHES)
         self._last_watch += 1
         show: Callable[[SessionChange], Session] = packed(self._changes) if audience.encodes else _session
-        watch = Watch(self._last_watch, query, selection, self._changes, _view, show)
+        watch = self._begun(query, show)
         self._record()
         goes_on = query.since is not None and self._can_go_on(query.since, query.instance)
         position = query.since if goes_on and query.since is not None else self._changes.last
@@ -103,6 +107,12 @@ class HeraldActor(ServiceActor):
         self._context.tally.watchers = len(self._watchers)
         self.wake()
         return Watched(watch.number, position, self._context.instance, query.since is not None and not goes_on)
+
+    def _begun(self, query: WatchQuery, show: Callable[[SessionChange], Session]) -> Watch[Listed]:
+        directory, number = self._context.directory, self._last_watch
+        if isinstance(directory, PassiveDirectory):
+            return DeepWatch(number, query, directory, self._changes, _view, show)
+        return Watch(number, query, Selection(query, directory), self._changes, _view, show)
 
     def unwatch(self, number: int, audience: Audience | None = None) -> None:
         """End a watch, of that audience if one is given.
@@ -192,8 +202,28 @@ class HeraldActor(ServiceActor):
                 self._drop(watcher, "crashed")
         else:
             told.append(watcher)
+            self._read(watcher)
         self._context.tally.notifications += count
         return (watch.position - began) + count * TELLING_COST if was_complete else budget
+
+    def _read(self, watcher: _Watcher) -> None:
+        """Have that be read which the snapshot of a watcher goes on with."""
+        watch, residence = watcher.watch, self._context.residence
+        if residence is None or not isinstance(watch, DeepWatch) or not watch.wanted or watcher.is_reading:
+            return
+        watcher.is_reading = True
+
+        def came(lives: Mapping[int, Live] | None, error: BaseException | None) -> None:
+            watcher.is_reading = False
+            if watch.number not in self._watchers:
+                return
+            if error is None and lives is not None:
+                watch.give({seq: residence.show(live) for seq, live in lives.items()})
+                self.wake()
+            else:
+                self._drop(watcher, "crashed")
+
+        residence.read(watch.wanted).then(came)
 
     def _pass_over(self, watcher: _Watcher) -> None:
         if watcher.watch.backlog() > self._settings.backlog:

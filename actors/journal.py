@@ -30,9 +30,11 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 import msgspec
 
 from sessiond.actors.errors import SessiondError, Unavailable
+from sessiond.actors.future import Held
 from sessiond.actors.image import pack
 from sessiond.actors.lifecycle import dismiss
 from sessiond.actors.on_way import Begun, Change, Changed, Ended
+from sessiond.actors.passive import PASSIVE
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.retention import pack as pack_record
 from sessiond.actors.standing import Standing, newest
@@ -85,6 +87,8 @@ class Journal:
         """The last of them of each session."""
         self._arrivals: dict[tuple[str | None, str], dict[int, Change]] = {}
         """The sessions that have come to an address by a change that is not settled: the latest that led there."""
+        self._held: deque[Held[Any]] = deque()
+        """The answers that wait for them, in the order of their positions."""
         self._set_aside = {SEQ: 0, CHANGES: 0}
         self.beginning = 0
         """Sessions that have begun, which is not settled."""
@@ -114,7 +118,7 @@ class Journal:
     def begun(self, session: SessionActor) -> None:
         """See ``Consequences``."""
         self._check()
-        standing = session.standing = Standing(session)
+        standing = session.standing = Standing.of(session)
         change = Begun(standing, self._store.keep(session.seq, self._image(session)), standing.state)
         self._context.admission.expect(session.record)
         if not self._is_relaxed:
@@ -149,7 +153,7 @@ class Journal:
         self._check()
         standing, request = _standing(session), session.request
         ending = Ending(session.seq, final, timeline, *(self._named(request) or (None, None)))
-        change = Ended(standing, self._store.end(ending), ending, told)
+        change = Ended(standing, self._store.end(ending), standing.state, ending=ending, told=told)
         if not self._is_relaxed:
             standing.newest = self._context.directory.by_id[final.id] = _EndedAhead(
                 session.seq, final.id, final.external_id, pack_record(final), timeline, request, math.inf, self
@@ -194,17 +198,16 @@ class Journal:
         return self.reply(ended.seq, value, error)
 
     def reply(self, seq: int, value: R, error: SessiondError | None = None) -> R:
-        """Tell ``value``, or raise ``error``, once all changes of that session are settled."""
-        change = self._latest.get(seq)
-        if change is not None:
-            return change.hold(value, error)
+        """Tell ``value``, or raise ``error``: once all is settled, if a change of that session is on its way."""
+        if seq in self._latest:
+            return self._hold(value, error)
         if error is not None:
             raise error
         return value
 
     def reply_after_all(self, value: R) -> R:
         """Tell ``value`` once everything is settled that has changed by now."""
-        return self._on_way[-1].hold(value, None) if self._on_way else value
+        return self._hold(value, None) if self._on_way else value
 
     def addressed(self, gateway: str | None, external_id: str) -> tuple[list[Known], Known | None]:
         """See ``Context``."""
@@ -218,9 +221,15 @@ class Journal:
         live = [each for each in there if not isinstance(each, EndedSession)]
         return cast("list[Known]", live), max(ended, key=attrgetter("seq"), default=None)
 
+    def is_settled(self, seq: int) -> bool:
+        """Whether no change of a session is on its way."""
+        return seq not in self._latest
+
     def session(self, seq: int) -> Known | None:
         """See ``Context``."""
         entry = self._context.directory.at(seq)
+        if entry is PASSIVE:
+            return None
         if entry is not None:
             return newest(entry)
         change = self._latest.get(seq)  # the directory does not have it yet
@@ -232,6 +241,8 @@ class Journal:
         """See ``Keeper``."""
         while self._on_way and self._on_way[0].position <= position:
             self._settle(self._on_way.popleft())
+        while self._held and self._held[0].position <= position:
+            self._held.popleft().release()
         if self._has_ended and self.call_ended is not None:
             self._has_ended = False
             self.call_ended()
@@ -241,6 +252,7 @@ class Journal:
         """See ``Keeper``."""
         self.failure = error
         lost, self._on_way = self._on_way, deque()
+        held, self._held = self._held, deque()
         self._latest.clear()
         self._arrivals.clear()
         self.beginning = 0
@@ -251,8 +263,8 @@ class Journal:
             else:
                 self._touched.add(standing.seq)  # its activity may have been lost with the change
                 self._go_back(standing)
-        for change in lost:
-            change.fail(Unavailable(f"The store failed before it could keep this: {error}"))
+        for each in held:
+            each.fail(Unavailable(f"The store failed before it could keep this: {error}"))
 
     def restored(self) -> None:
         """See ``Keeper``."""
@@ -276,6 +288,15 @@ class Journal:
         self._context.authors.announce = self._store.author
         self.failure = None
 
+    # At the end
+
+    def close(self) -> None:
+        """The service stops: whoever still waits is told that, and not whether it is kept, which nobody knows yet."""
+        self._on_way.clear()
+        held, self._held = self._held, deque()
+        for each in held:
+            each.fail(Unavailable("The service is stopping"))
+
     # Inside
 
     def _check(self) -> None:
@@ -291,7 +312,7 @@ class Journal:
             session.record,
             None if timeouts is self._context.timeouts else msgspec.structs.astuple(timeouts),
             session.touched.wall,
-            self._named(session.request),
+            None if session.request is None else self._named(session.request),
             session.incarnation is not None,
             session.timeline,
         )
@@ -304,9 +325,11 @@ class Journal:
             self._touched.add(session.seq)
 
     def _keep(self, session: SessionActor) -> Changed:
-        self._check()
-        position = self._store.keep(session.seq, self._image(session))
-        change = Changed(_standing(session), position, session.state())
+        if self.failure is not None:
+            self.refuse()
+        standing = session.standing
+        assert standing is not None  # the journal has seen it begin
+        change = Changed(standing, self._store.keep(session.seq, self._image(session)), session.state())
         self._join(change)
         return change
 
@@ -316,6 +339,12 @@ class Journal:
         else:
             self._on_way.append(change)
             self._latest[change.standing.seq] = change
+
+    def _hold(self, value: R, error: SessiondError | None) -> R:
+        """Have ``value``, or ``error``, be told once all is settled that is on its way; what it returns is pending."""
+        held = Held.back(value, None if error is None else error.bare(), self._on_way[-1].position)
+        self._held.append(held)
+        return held  # type: ignore[return-value]  # stands for an R, as in ``perform``
 
     def _arrive(self, change: Change, record: Session) -> None:
         """By this change a session comes to an address, where the directory does not know it yet."""
@@ -337,7 +366,6 @@ class Journal:
             change.settle(self._context)
         except BaseException as error:  # noqa: BLE001  (of this change only; the others are to be settled)
             self._context.crash_log.log("the journal", error, self._context.clock.read().monotonic)
-        change.tell()
 
     def _take_back(self, session: SessionActor, change: Change | None) -> None:
         """A turn has failed, before which ``change`` was the last: unless there is one since, nothing is left of it."""
@@ -359,8 +387,14 @@ class Journal:
         session, state = standing.actor, standing.state
         if standing.newest is session:
             session.restore(state)
-        else:
-            self._stand_in(standing, session.again(state))
+            return
+        try:
+            fresh = session.again(state)
+        except BaseException as error:  # noqa: BLE001  (of this session only; the others are to go back too)
+            self._context.crash_log.log(f"session {session.record.id}", error, self._context.clock.read().monotonic)
+            session.return_to(state)
+            fresh = session
+        self._stand_in(standing, fresh)
 
     def _stand_in(self, standing: Standing, fresh: SessionActor) -> None:
         standing.actor.standing, fresh.standing = None, standing

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sessiond.actors.consequences import forget
 from sessiond.actors.context import TICK
@@ -18,12 +19,16 @@ if TYPE_CHECKING:
 
     from sessiond.actors.clock import Instant
     from sessiond.actors.context import Context
+    from sessiond.actors.future import Pending
+    from sessiond.actors.residence import Residence
 
 __all__ = ["ReaperActor"]
 
 HASTE = 0.005
 """Seconds between sweeps while there is a backlog, or longer if few may end in a second: short, so that each sweep can
 be small and nobody waits long for it."""
+AGAIN = 1.0
+"""Seconds until a session is tried again that could not be read."""
 LOOKS_PER_END = 8
 """A sweep looks at this many times the entries that it may end: a look costs an eighth of an end, or less."""
 
@@ -75,6 +80,8 @@ class ReaperActor(ServiceActor):
             self._end_overdue(now, most - self._end_lost(now, most))
         else:
             self._end_lost(now, most - self._end_overdue(now, most))
+        if self._context.residence is not None and self._context.residence.leave():
+            return False
         has_backlog = self._context.wheel.backlog or self._context.incarnations.graces.backlog
         return self._forget_overdue(now, 2 * most) and not has_backlog
 
@@ -100,6 +107,11 @@ class ReaperActor(ServiceActor):
 
     def _look(self, seq: int, now: Instant) -> bool:
         """Look at a session whose time may have come; whether it has."""
+        residence = self._context.residence
+        if residence is not None and residence.is_passive(seq):
+            if residence.is_due(seq, now):
+                self._bring(residence, seq, lambda: self._look(seq, self._context.clock.read()))
+            return False
         session = self._context.session(seq)
         if not isinstance(session, SessionActor):
             return False
@@ -114,11 +126,27 @@ class ReaperActor(ServiceActor):
     def _end_lost(self, now: Instant, most: int) -> int:
         """End what lost gateways held, once they have been waited for; how many were told to."""
         seqs = self._context.incarnations.graces.take(most, now)
+        residence = self._context.residence
         for seq in seqs:
-            session = self._context.session(seq)
-            if isinstance(session, SessionActor):
-                _end(session, lambda suspect: suspect.end_if_lost(), EndIfLost)
+            if residence is not None and residence.is_passive(seq):
+                residence.after([seq], functools.partial(self._end_suspect, seq))
+            else:
+                self._end_suspect(seq)
         return len(seqs)
+
+    def _end_suspect(self, seq: int) -> None:
+        session = self._context.session(seq)
+        if isinstance(session, SessionActor):
+            _end(session, lambda suspect: suspect.end_if_lost(), EndIfLost)
+
+    def _bring(self, residence: Residence, seq: int, look: Callable[[], object]) -> None:
+        """Have a passive session be looked at once it is in memory; if that fails, again in a while."""
+
+        def came(_: object, error: BaseException | None) -> None:
+            if error is not None:
+                self._context.wheel.add(seq, self._context.clock.read().monotonic + AGAIN)
+
+        cast("Pending[object]", residence.after([seq], look)).then(came)
 
     def _forget_overdue(self, now: Instant, most: int) -> bool:
         for _ in range(most):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, cast
 
 import msgspec
 from pykka import ActorProxy
@@ -26,6 +26,9 @@ from sessiond.actors.audience import audience_of
 from sessiond.actors.changes import begun
 from sessiond.actors.counting import Counting
 from sessiond.actors.deadlines import Timeouts
+from sessiond.actors.deep_counting import DeepCounting
+from sessiond.actors.deep_explaining import DeepExplaining
+from sessiond.actors.deep_listing import DeepListing
 from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound
 from sessiond.actors.explaining import Explaining
 from sessiond.actors.future import Pending
@@ -39,6 +42,7 @@ from sessiond.actors.journal import CHANGES, SEQ
 from sessiond.actors.keeper import KeeperActor
 from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.listing import Listing
+from sessiond.actors.loading import Loading
 from sessiond.actors.params import (
     Address,
     Changes,
@@ -56,12 +60,15 @@ from sessiond.actors.params import (
     checked_reason,
     checked_target,
 )
+from sessiond.actors.passive import PassiveDirectory
 from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.record_registry import RecordRegistry
 from sessiond.actors.recovery import Recovery
 from sessiond.actors.requests import RequestKey
+from sessiond.actors.residence import Residence, Sleeper
 from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated, Watched
 from sessiond.actors.retention import EndedSession
+from sessiond.actors.reviving import Reviver
 from sessiond.actors.session import SessionActor, SessionRef
 from sessiond.actors.sharing import SharedValues
 from sessiond.actors.states import ANSWERED
@@ -74,6 +81,7 @@ if TYPE_CHECKING:
 
     from sessiond.actors.context import Context, Known, Listed
     from sessiond.actors.events import Event
+    from sessiond.actors.loading import Deep
     from sessiond.actors.record import Scalar, Session
     from sessiond.actors.store import Recovered
     from sessiond.actors.surveyor import WaitingWork, Work
@@ -101,6 +109,9 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         """Keep sessions of ``session_class`` in the books of ``context``."""
         super().__init__(context)
         self._session_class = session_class
+        self._reviver = Reviver(context, session_class)
+        if context.store is not None:
+            context.residence = Residence(context, context.store, self._reviver, context.residing)
         self.sessions: Sequence[Mapping[str | Address, Known]] = context.directory.by_id.parts  # type: ignore[assignment]
         """Every session by its id, for the quickest of looks (see ``Shards``); ``find`` knows addresses and errors."""
         self._most = context.settings.max_sessions
@@ -138,7 +149,8 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         journal, store = self._context.journal, self._context.store
         assert journal is not None
         assert store is not None
-        recovery = Recovery(self._context, self._session_class)
+        assert self._context.residence is not None
+        recovery = Recovery(self._context, self._reviver, self._context.residence)
         yield from recovery.steps(recovered)
         store.start(journal, self._keeper.post)
         seq, changes = recovered.values.get(SEQ, 0), recovered.values.get(CHANGES, 0)
@@ -283,7 +295,9 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         Raises:
             SessionEnded: the session has ended.
         """
-        session = self.find(checked_target(target))
+        return self.meet(checked_target(target), self._ref_of)
+
+    def _ref_of(self, session: Known) -> SessionRef:
         if isinstance(session, EndedSession):
             return cast("SessionRef", perform(session, lambda ended: ended.refuse()))
         ref, journal = cast("SessionRef", session.actor_ref), self._context.journal
@@ -299,8 +313,11 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         if new.answered_at is not None and new.state not in ANSWERED:
             raise InvalidRequest("answered_at: the session is not answered", field="answered_at")
         context = self._context
-        if new.request_id is not None and (created := self._created_before(new)) is not None:
-            return created
+        if new.request_id is not None:
+            if context.residence is not None and (passive := context.residence.created_by(new)):
+                return context.residence.after(passive, lambda: self.create(new))
+            if (created := self._created_before(new)) is not None:
+                return created
         if not context.consequences.is_available:
             context.consequences.refuse()
         most = self._most - context.consequences.beginning
@@ -322,8 +339,11 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         if isinstance(target, str):
             session: Known | None = directory.by_id.get(target)  # type: ignore[assignment]  # never a standing
             if session is None:
-                raise NotFound("No such session", id=target)
+                return self._sleeper(target) or _nobody(target)
             return session
+        sleeper = self._sleeper(target)
+        if sleeper is not None:
+            return sleeper
         live, ended = self._context.addressed(target.gateway, target.external_id)
         if len(live) > 1:
             raise Conflict("Several live sessions have this address", ids=[session.record.id for session in live])
@@ -332,6 +352,11 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
             raise NotFound("No session has this address", gateway=target.gateway, external_id=target.external_id)
         return session
 
+    def meet(self, target: str | Address, work: Callable[[Known], R]) -> R:
+        """What comes of ``work``, which is given the session of that id or address; it may be pending."""
+        session = self.find(target)
+        return session.then(work) if isinstance(session, Sleeper) else work(session)
+
     def history(self, target: str | Address) -> History:
         """``get_session_history`` of a checked target."""
         author = self._context.authors.__getitem__
@@ -339,15 +364,24 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
 
     def page(self, query: ListQuery) -> Page:
         """``list_sessions`` with a checked query."""
-        return self._work(Listing(query, self._context.directory, _view, self._context.instance))
+        directory, instance = self._context.directory, self._context.instance
+        if isinstance(directory, PassiveDirectory):
+            return self._deep(DeepListing(query, directory, _view, instance))
+        return self._work(Listing(query, directory, _view, instance))
 
     def number(self, query: CountQuery) -> Count:
         """``count_sessions`` with a checked query."""
-        return self._work(Counting(query, self._context.directory))
+        directory = self._context.directory
+        if isinstance(directory, PassiveDirectory):
+            return self._deep(DeepCounting(query, directory))
+        return self._work(Counting(query, directory))
 
     def explain(self, name: str, options: ExplainOptions) -> Explanation:
         """``explain_limit`` with checked arguments."""
         context = self._context
+        if context.residence is not None:
+            deep = DeepExplaining(name, options, context.admission, context.directory, _view, context.instance)
+            return self._deep(deep)
         return self._work(Explaining(name, options, context.admission, context.directory, _view, context.instance))
 
     def work(self, begin: Callable[[Context], Work[R]]) -> R:
@@ -355,6 +389,20 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         return self._work(begin(self._context))
 
     # Inside
+
+    def _sleeper(self, target: str | Address) -> Known | None:
+        """What a request meets that may be about a session which is not in memory."""
+        residence = self._context.residence
+        passive = [] if residence is None else residence.targeted(target)
+        if residence is None or not passive:
+            return None
+        return cast("Known", Sleeper(residence, passive, lambda: self.find(target)))
+
+    def _deep(self, work: Deep[R]) -> R:
+        """``_work`` for which records of sessions are read that are not in memory."""
+        residence = self._context.residence
+        assert residence is not None
+        return self._work(Loading(work, residence.read, residence.show))
 
     def _admit(self, new: NewSession) -> None:
         context = self._context
@@ -440,9 +488,15 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
                 session._release()  # noqa: SLF001
         self.close_commands()
         self.close_records()
+        if self._context.journal is not None:
+            self._context.journal.close()
         for colleague in self._colleagues:
             colleague.stop(block=False)
         self._stop_gateways()
+
+
+def _nobody(session_id: str) -> NoReturn:
+    raise NotFound("No such session", id=session_id)
 
 
 def _view(session: Listed) -> Session:

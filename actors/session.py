@@ -314,14 +314,27 @@ class SessionActor(GuardedActor):
 
     def restore(self, state: State) -> None:
         """Be again as it was."""
-        self.record, self.timeouts, self._origin, self.incarnation, self.timeline = state
+        self.record, self.timeouts, self._origin = state.record, state.timeouts, state.origin
+        self.incarnation, self.timeline = state.incarnation, state.timeline
         self._file(self._context.clock.read())
+
+    def return_to(self, state: State) -> None:
+        """The same after an end. Whoever holds its ref finds it dead all the same."""
+        self._ref, self._filed = None, math.inf
+        self.restore(state)
 
     def again(self, state: State) -> SessionActor:
         """A fresh actor of the same session."""
-        record, timeouts, origin, incarnation, timeline = state
         return self.__class__(
-            self._context, self.seq, record, timeouts, origin, self.touched, self.request, incarnation, timeline
+            self._context,
+            self.seq,
+            state.record,
+            state.timeouts,
+            state.origin,
+            self.touched,
+            self.request,
+            state.incarnation,
+            state.timeline,
         )
 
     def run_turn(self, operation: Callable[[Any], R]) -> R:

@@ -114,6 +114,15 @@ class WatchSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ] = 10.0
 
 
+class Residing(msgspec.Struct, frozen=True, kw_only=True):
+    """How long sessions that are kept stay in memory."""
+
+    quiet: float = 600.0
+    """Seconds without activity, after which one leaves memory; 0 is never."""
+    residents: int = 200_000
+    """Sessions in memory at most; of more the quietest leave."""
+
+
 class Commanding(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """How gateways are told to do something."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from sessiond.actors import changes as decide
 from sessiond.actors.deadlines import Deadline, Timeouts, held_deadline, next_deadline
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Standing", "State", "newest"]
 
 
-class State(NamedTuple):
+class State(msgspec.Struct, frozen=True, gc=False):
     """All of a session that a change may change. An activity is no change: nobody answers for it."""
 
     record: Session
@@ -28,21 +30,22 @@ class State(NamedTuple):
     timeline: bytes
 
 
-class Standing:
+class Standing(msgspec.Struct, eq=False, gc=False):
     """The directory's entry of a session that is kept: lists, counts and watches see this.
 
     The session itself is ahead of it while changes are on their way to the store.
     """
 
-    __slots__ = ("actor", "newest", "seq", "state")
+    seq: int
+    actor: SessionActor
+    newest: SessionActor | EndedSession
+    """What its requests meet: the actor, or what is left of it once it has ended."""
+    state: State
 
-    def __init__(self, session: SessionActor) -> None:
-        """A session that has begun."""
-        self.seq = session.seq
-        self.actor = session
-        self.newest: SessionActor | EndedSession = session
-        """What its requests meet: the actor, or what is left of it once it has ended."""
-        self.state = session.state()
+    @classmethod
+    def of(cls, session: SessionActor) -> Standing:
+        """That of a session that has begun."""
+        return cls(session.seq, session, session, session.state())
 
     @property
     def record(self) -> Session:
@@ -65,11 +68,11 @@ class Standing:
         return None if deadline is None else deadline.start.wall + deadline.seconds
 
     def _deadline(self) -> Deadline | None:
-        record, timeouts, origin, incarnation, _ = self.state
-        touched = self.actor.touched
+        state, touched = self.state, self.actor.touched
+        call, timeouts, origin, incarnation = state.record.state, state.timeouts, state.origin, state.incarnation
         if incarnation is None:
-            return next_deadline(record.state, timeouts, origin, touched)
-        return held_deadline(record.state, timeouts, origin, touched, incarnation.found, incarnation.loss)
+            return next_deadline(call, timeouts, origin, touched)
+        return held_deadline(call, timeouts, origin, touched, incarnation.found, incarnation.loss)
 
 
 def newest(entry: Listed) -> Known:

@@ -68,7 +68,10 @@ class Recovered(Protocol):
         ...
 
     def ended(self, since: float, most: int) -> Iterable[Ending]:
-        """The newest ``most`` of the sessions that were ended at or after ``since`` (epoch), the oldest first."""
+        """The newest ``most`` of the sessions that the service has ended since then (epoch), in the order of that.
+
+        What a gateway says of when a call has ended does not matter.
+        """
         ...
 
 

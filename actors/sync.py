@@ -40,6 +40,7 @@ class Sync:
         "is_complete",
         "last_seq",
         "named",
+        "reading",
         "refused_parts",
         "token",
         "used",
@@ -60,6 +61,8 @@ class Sync:
         self.named = Bitmap()
         """The sequence numbers of the live sessions that were named."""
         self.is_complete = False
+        self.reading: object | None = None
+        """The part that is not taken in yet, since sessions that it names are being read."""
 
     @property
     def is_lost(self) -> bool:

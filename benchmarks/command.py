@@ -40,10 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not parsed.redraw:
             results = _measured(parsed)
             if parsed.only and parsed.to is None:
-                print(drawing.page(results, []))
+                print(drawing.with_stores(results) if parsed.stores else drawing.page(results, []))
                 return 0
             name = "default" if parsed.python is None else results.machine.python.replace(" ", "-").lower()
-            save(results, folder / "results" / f"{name}.json")
+            save(results, folder / "results" / (drawing.STORES if parsed.stores else f"{name}.json"))
         drawing.draw(folder)
     except (OSError, RuntimeError) as error:
         print(f"scripts/benchmarks: {error}", file=sys.stderr)
@@ -63,14 +63,14 @@ def _measured(parsed: argparse.Namespace) -> Results:
     redis_server = shutil.which("redis-server")
     if redis_server is None:
         raise RuntimeError("needs redis-server")
-    programs = Programs(parsed.python or sys.executable, redis_server, parsed.server_core)
+    programs = Programs(parsed.python or sys.executable, redis_server, parsed.server_core, parsed.disk)
     try:
         described = machine.described(programs.python, redis_server)
     except subprocess.CalledProcessError as error:
         reason = error.stderr.strip().rpartition("\n")[2]
         raise RuntimeError(f"{programs.python} cannot serve: {reason}") from None
     options = Options(parsed.rounds, parsed.seconds, parsed.server_core, parsed.load_core)
-    return measure_all(programs, described, options, parsed.only or ALL, is_full=parsed.full)
+    return measure_all(programs, described, options, parsed.only or ALL, is_full=parsed.full, has_stores=parsed.stores)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,6 +98,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--only", metavar="PEER", nargs="+", choices=ALL, help=f"only these: {', '.join(ALL)}")
     add("--python", metavar="PATH", help="the interpreter of the servers (default: the one of .venv)")
+    add("--stores", action="store_true", help="only the chapter on stores, which is not measured otherwise")
+    add("--disk", metavar="FOLDER", help="where stores have their files (default: the folder of temporary files)")
     add("--full", action="store_true", help="also the memory of 1,000,000 sessions")
     add(
         "--server-core",

@@ -7,9 +7,12 @@ from pathlib import Path
 from benchmarks import tables
 from benchmarks.plots import plot_all
 from benchmarks.results import Results, load
-from benchmarks.scenarios import CLOSED, OPEN, THREADS
+from benchmarks.scenarios import CLOSED, OPEN, STORED, STORED_OPEN, THREADS
 
-__all__ = ["draw", "page"]
+__all__ = ["STORES", "draw", "page", "with_stores"]
+
+STORES = "stores.json"
+"""The raw results of what has a store."""
 
 
 def draw(folder: Path) -> None:
@@ -20,13 +23,14 @@ def draw(folder: Path) -> None:
     """
     raw = folder / "results"
     default = load(raw / "default.json")
-    others = [load(path) for path in sorted(raw.glob("*.json")) if path.name != "default.json"]
+    others = [load(path) for path in sorted(raw.glob("*.json")) if path.name not in {"default.json", STORES}]
+    stores = load(raw / STORES) if (raw / STORES).exists() else None
     plot_all(default, raw)
-    (folder / "RESULTS.md").write_text(page(default, others), encoding="utf-8")
+    (folder / "RESULTS.md").write_text(page(default, others, stores), encoding="utf-8")
 
 
-def page(results: Results, others: list[Results]) -> str:
-    """RESULTS.md: ``results`` of the default interpreter, and beside them those of ``others``."""
+def page(results: Results, others: list[Results], stores: Results | None = None) -> str:
+    """RESULTS.md: ``results`` of the default interpreter, beside them ``others``, and what has ``stores``."""
     options = results.options
     return f"""\
 # Results
@@ -67,7 +71,7 @@ nine tenths of the time: not it was at its limit, but the generator of load. The
 {tables.at_a_fixed_rate(results)}
 
 Times count from the moment at which a call was to begin, whatever held the generator up.
-
+{"" if stores is None else with_stores(stores)}
 ## Through client libraries
 
 50 threads or tasks, each making one call after the other. Here the client is what takes the time.
@@ -82,6 +86,27 @@ Resident memory beyond that of the server without sessions, in bytes per session
 
 {tables.memory(results)}
 {_beside(results, others)}"""
+
+
+def with_stores(results: Results) -> str:
+    """The chapter on stores, which are measured in a run of their own."""
+    options = results.options
+    return f"""
+## With a store
+
+Measured by `scripts/benchmarks --stores` on {results.date}: {options.rounds} rounds of \
+{options.seconds:g} s, the rest as above.
+All threads of a server share its one core. `commit` and `always` answer once a change is on the disk.
+{tables.errors(results)}
+
+### {STORED.title}
+
+{tables.stores(results)}
+
+### {STORED_OPEN.title}
+
+{tables.stores_at_a_fixed_rate(results)}
+"""
 
 
 def _beside(results: Results, others: list[Results]) -> str:

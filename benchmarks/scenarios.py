@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
-from benchmarks.names import ECHO, PLAIN_DICT, REDIS_LUA, REDIS_PLAIN, SESSIOND, THREADING_ACTORS
+from benchmarks.names import (
+    ECHO,
+    PLAIN_DICT,
+    REDIS_ALWAYS,
+    REDIS_EVERYSEC,
+    REDIS_LUA,
+    REDIS_PLAIN,
+    SESSIOND,
+    SESSIOND_COMMIT,
+    SESSIOND_RELAXED,
+    THREADING_ACTORS,
+)
 from sessiond.bench.measured import Load
 
-__all__ = ["ALL_SIZES", "CLIENT_CALLS", "CLOSED", "OPEN", "SCENARIOS", "SIZES", "THREADS", "Scenario"]
+__all__ = [
+    "ALL_SIZES",
+    "CLIENT_CALLS",
+    "CLOSED",
+    "OPEN",
+    "SCENARIOS",
+    "SIZES",
+    "STORED",
+    "STORED_OPEN",
+    "STORED_SCENARIOS",
+    "THREADS",
+    "Scenario",
+]
 
 ALL = (SESSIOND, REDIS_LUA, REDIS_PLAIN, PLAIN_DICT, ECHO)
 
@@ -65,6 +89,19 @@ THREADS = Scenario(
 CLIENT_CALLS = "clients"
 """The name under which client libraries are measured, which are no servers: see clients.py."""
 SCENARIOS = (*CLOSED, THREADS, OPEN)
+
+_STORES = (SESSIOND, SESSIOND_COMMIT, SESSIOND_RELAXED, REDIS_LUA, REDIS_EVERYSEC, REDIS_ALWAYS)
+STORED = Scenario(
+    "16x64",
+    "16 connections, 64 requests in flight on each",
+    _STORES,
+    connections=16,
+    pipeline=64,
+    bases=(SESSIOND, REDIS_EVERYSEC, REDIS_ALWAYS),
+)
+STORED_OPEN = dataclasses.replace(OPEN, peers=_STORES, bases=())
+STORED_SCENARIOS = (STORED, STORED_OPEN)
+"""With ``--stores``."""
 
 SIZES = {
     SESSIOND: (1_000, 3_000, 10_000, 30_000, 100_000),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from benchmarks.results import Sample
 
-__all__ = ["Value", "cpu_us", "latency", "median", "of", "paired_ratio", "rate", "spread"]
+__all__ = ["Value", "cpu_us", "latency", "median", "of", "paired_difference", "paired_ratio", "rate", "spread"]
 
 Value = Callable[[Sample], float]
 """One of the numbers of a sample."""
@@ -43,6 +43,13 @@ def spread(samples: Sequence[Sample], value: Value) -> tuple[float, float]:
     """The least and the most of the rounds."""
     values = [value(each) for each in samples]
     return min(values), max(values)
+
+
+def paired_difference(samples: Sequence[Sample], base: Sequence[Sample], value: Value) -> float | None:
+    """The median of what ``value`` is more than that of ``base`` in the same round; None if there is no such round."""
+    by_round = {each.round: value(each) for each in base}
+    found = [value(each) - by_round[each.round] for each in samples if each.round in by_round]
+    return statistics.median(found) if found else None
 
 
 def paired_ratio(samples: Sequence[Sample], base: Sequence[Sample], value: Value = rate) -> float | None:

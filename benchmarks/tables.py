@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.names import CLIENTS, PEERS, RIVALS, SESSIOND, SHORT, STORES
+from benchmarks.names import CLIENTS, IN_MEMORY, PEERS, RIVALS, SESSIOND, SHORT, STORES
 from benchmarks.results import Machine, Results, Sample
-from benchmarks.scenarios import CLIENT_CALLS, CLOSED, OPEN, THREADS, Scenario
-from benchmarks.summary import Value, cpu_us, latency, median, of, paired_ratio, rate, spread
+from benchmarks.scenarios import CLIENT_CALLS, CLOSED, OPEN, STORED, STORED_OPEN, THREADS, Scenario
+from benchmarks.summary import Value, cpu_us, latency, median, of, paired_difference, paired_ratio, rate, spread
 
-__all__ = ["at_a_fixed_rate", "beside", "clients", "closed_loop", "errors", "machine", "memory", "threads"]
+__all__ = [
+    "at_a_fixed_rate",
+    "beside",
+    "clients",
+    "closed_loop",
+    "errors",
+    "machine",
+    "memory",
+    "stores",
+    "stores_at_a_fixed_rate",
+    "threads",
+]
 
 AT_ITS_LIMIT = 0.9
 """How busy a server's core is, at least, if the server is what limits the rate."""
@@ -56,6 +67,40 @@ def at_a_fixed_rate(results: Results) -> str:
         Column("max, ms", _median(latency("max"), 1)),
         Column("server CPU, µs/request", _median(cpu_us, 1)),
         *_ratios(results, OPEN, latency("99"), "p99"),
+    )
+
+
+def stores(results: Results) -> str:
+    """Peers with a store and without, as fast as they can. One that waits for its disk is at its limit, too."""
+    return _of_peers(
+        results,
+        STORED,
+        Column("requests/s", _median(rate, 0)),
+        Column("least to most", _range),
+        Column("server CPU, µs/request", _median(cpu_us, 1)),
+        Column("core busy", _busy),
+        Column("p50, ms", _median(latency("50"), 1)),
+        Column("p99, ms", _median(latency("99"), 1)),
+        *_ratios(results, STORED, rate),
+    )
+
+
+def stores_at_a_fixed_rate(results: Results) -> str:
+    """What a store adds to the times of requests."""
+
+    def added(samples: list[Sample]) -> str:
+        base = of(results.samples, STORED_OPEN.name, IN_MEMORY.get(samples[0].peer, ""))
+        difference = paired_difference(samples, base, latency("99"))
+        return "" if difference is None else f"{difference:.2f}"
+
+    return _of_peers(
+        results,
+        STORED_OPEN,
+        Column("requests/s", _median(rate, 0)),
+        *(Column(f"p{each}, ms", _median(latency(each), 2)) for each in ("50", "90", "99", "99.9")),
+        Column("max, ms", _median(latency("max"), 1)),
+        Column("server CPU, µs/request", _median(cpu_us, 1)),
+        Column("added to p99, ms", added),
     )
 
 

@@ -12,6 +12,8 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
+from sessiond.actors.store import StoreError
+
 __all__ = ["Checkpoints"]
 
 ENOUGH = 2000
@@ -61,6 +63,21 @@ class Checkpoints:
             connection.execute(_CHECKPOINT).fetchone()
         elif self._left is not None or self._written >= ENOUGH:
             self._begin()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether one has, of which ``step`` has not told."""
+        return self._error is not None
+
+    def forget(self) -> None:
+        """What failed is seen to otherwise.
+
+        Raises:
+            StoreError: one is running.
+        """
+        if self._is_running:
+            raise StoreError("the WAL is being moved into the database")
+        self._error = None
 
     def stop(self) -> None:
         """Let the thread end, and wait for it."""

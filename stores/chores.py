@@ -12,6 +12,7 @@ from sessiond.stores.figures import Figures
 from sessiond.stores.folding import Folding
 from sessiond.stores.log import Entry
 from sessiond.stores.purge import Purge
+from sessiond.stores.renewal import Pages
 from sessiond.stores.tuning import Tuning
 
 __all__ = ["Chores"]
@@ -31,11 +32,14 @@ FINAL_ROWS = 1024
 class Chores:
     """Folds the log, deletes old records, and has the WAL written into the database."""
 
-    def __init__(self, folding: Folding, checkpoints: Checkpoints, figures: Figures, tuning: Tuning) -> None:
+    def __init__(
+        self, folding: Folding, checkpoints: Checkpoints, pages: Pages, figures: Figures, tuning: Tuning
+    ) -> None:
         """See the parts for what they do; this says when."""
         self.folding = folding
         self.purge = Purge()
         self._checkpoints = checkpoints
+        self._pages = pages
         self._figures = figures
         self._tuning = tuning
         self._folded_at = tuning.monotonic() if folding.is_needless else -math.inf
@@ -78,6 +82,15 @@ class Chores:
         self._checkpoints.wrote(max(0, self._changes - changes) * PAGES_OF_A_ROW)
         self._checkpoints.step(connection)
 
+    def renew(self) -> None:
+        """Write once more what nobody knows to be on the disk after a failure.
+
+        Raises:
+            StoreError: that is not possible now.
+        """
+        self._checkpoints.forget()
+        self._pages.renew()
+
     def finish(self, connection: sqlite3.Connection) -> None:
         """Leave as little to the next start as can be done quickly.
 
@@ -85,6 +98,8 @@ class Chores:
             sqlite3.Error: it has not been done.
         """
         self._checkpoints.stop()
+        if self._checkpoints.has_failed or not self._figures.is_up:
+            self._pages.renew()
         until = self._tuning.monotonic() + self._tuning.last_fold
         while not self.folding.is_needless and self._tuning.monotonic() < until:
             if not self.folding.is_folding:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from sessiond.actors.store import StoreError
 
-__all__ = ["MAX_ROWS", "chunks", "connect", "connect_reader", "make", "renew", "rollback", "transaction", "translated"]
+__all__ = ["MAX_ROWS", "chunks", "connect", "connect_reader", "make", "rollback", "transaction", "translated"]
 
 T = TypeVar("T")
 
@@ -106,31 +106,6 @@ def connect_reader(path: str) -> sqlite3.Connection:
     """
     where = Path(os.path.abspath(path)).as_uri() + "?mode=ro"  # noqa: PTH100  (resolve would follow a link to elsewhere)
     return sqlite3.connect(where, uri=True, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
-
-
-def renew(path: str) -> None:
-    """Write what the WAL has once more, before anybody opens the database.
-
-    A process that died while fsyncs failed may have left pages that are not on the disk and yet will never be written,
-    since the system takes them for clean. They look well, until a power cut takes them and all that came after them.
-
-    Raises:
-        StoreError: it cannot be written.
-    """
-    wal = Path(f"{path}-wal")
-    try:
-        with wal.open("r+b") as file:
-            pages = file.read()
-            file.seek(0)
-            file.write(pages)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise StoreError(
-            f"{wal}: {error.strerror}; look after the disk, and whether the file may be written"
-        ) from error
 
 
 @contextlib.contextmanager

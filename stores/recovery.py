@@ -35,11 +35,7 @@ SELECT max(
     coalesce((SELECT value FROM named WHERE name = '{POSITION}'), 0)
 )
 """  # noqa: S608  (no data)
-_NEWEST = f"""
-SELECT {COLUMNS} FROM records WHERE number IN (
-    SELECT number FROM records WHERE ended_at >= ? ORDER BY ended_at DESC, number DESC LIMIT ?
-) ORDER BY ended_at, number
-"""  # noqa: S608  (no data)
+_NEWEST = f"SELECT {COLUMNS} FROM records ORDER BY number DESC LIMIT ?"  # noqa: S608  (no data)
 
 
 class _Peek(msgspec.Struct, array_like=True):
@@ -97,8 +93,8 @@ class SqliteRecovered:
     def ended(self, since: float, most: int) -> Iterable[Ending]:
         """See ``Recovered``."""
         with self._reading():
-            for values in self._connection.execute(_NEWEST, (since, most)):
-                yield ending(values)
+            newest = map(ending, self._connection.execute(_NEWEST, (most,)))
+            return list(itertools.takewhile(lambda each: each.final.updated_at >= since, newest))[::-1]
 
     def _reading(self) -> contextlib.AbstractContextManager[None]:
         return _sound(self._path)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from sessiond.actors.params import Seconds
+
 __all__ = ["StoreSettings"]
 
 
@@ -28,6 +30,21 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             "what changed within the interval."
         ),
     ] = "commit"
+    quiet: Annotated[
+        Seconds,
+        Meta(
+            description="A session of which nothing has been heard for so long leaves memory until it is needed; 0 is "
+            "never."
+        ),
+    ] = 600.0
+    residents: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000_000,
+            description="Sessions in memory at most, some 1.5 KB each; of more the quietest leave.",
+        ),
+    ] = 200_000
     interval: Annotated[
         float,
         Meta(gt=0, le=60, description="With relaxed durability changes are put on the disk once in so many seconds."),

@@ -11,13 +11,14 @@ from sessiond.actors.future import Pending
 from sessiond.actors.store import Ending, Keeper, Live, Post, StoreError
 from sessiond.stores.checkpoints import Checkpoints
 from sessiond.stores.chores import Chores
-from sessiond.stores.database import make, renew, translated
+from sessiond.stores.database import make, translated
 from sessiond.stores.figures import Figures
 from sessiond.stores.folding import Folding
 from sessiond.stores.lock import FileLock
 from sessiond.stores.log import AUTHOR, END, LIVE, PUT, TOUCH
 from sessiond.stores.reader import Reader
 from sessiond.stores.recovery import SqliteRecovered, activity
+from sessiond.stores.renewal import Pages, renew_wal
 from sessiond.stores.schema import migrate
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.tuning import TUNING, Tuning
@@ -49,6 +50,7 @@ class SqliteStore:
         self._anchor: sqlite3.Connection | None = None
         """Is there, and does nothing. When all connections are gone, SQLite forgets what of the WAL is valid, and the
         next one may take a commit that has failed for a good one."""
+        self._pages: Pages | None = None
 
     # The life of the store
 
@@ -61,7 +63,8 @@ class SqliteStore:
         try:
             with translated(self._path):
                 make(self._path)
-                renew(self._path)
+                renew_wal(self._path)
+                self._pages = Pages(self._path)
                 self._first = self._tuning.connect(self._path)
                 self._anchor = self._tuning.connect(self._path)
                 migrate(self._first, self._path)
@@ -71,7 +74,7 @@ class SqliteStore:
             raise
         self._folding = Folding(recovered, self.figures)
         self._checkpoints = Checkpoints(functools.partial(self._tuning.connect, self._path))
-        self._chores = Chores(self._folding, self._checkpoints, self.figures, self._tuning)
+        self._chores = Chores(self._folding, self._checkpoints, self._pages, self.figures, self._tuning)
         self._writer = Writer(self._settings, self._chores, self.figures, recovered.last, self._tuning)
         self._loader, self._reader = Reader(self._path, "sessiond-loads"), Reader(self._path, "sessiond-reads")
         return recovered
@@ -105,6 +108,9 @@ class SqliteStore:
         if self._anchor is not None:
             self._anchor.close()
             self._anchor = None
+        if self._pages is not None:
+            self._pages.close()
+            self._pages = None
         if self._lock is not None:
             self._lock.release()
             self._lock = None

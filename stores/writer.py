@@ -251,8 +251,10 @@ class Writer:
         """Write something.
 
         What the WAL holds goes into the database first: after a failed fsync nobody knows which of its pages are on the
-        disk, and what is written after a page that is not would be lost with it.
+        disk, and what is written after a page that is not would be lost with it. What has gone there lately goes there
+        again for the same reason.
         """
+        self._chores.renew()
         with translated(self._path):
             connection = self._connected()
             is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

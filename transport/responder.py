@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pykka
 
 from sessiond.actors.errors import Internal, InvalidRequest, SessiondError, Unavailable, UnknownMethod
@@ -21,7 +22,6 @@ from sessiond.transport.codec import (
     encode,
     encode_call,
     encode_error,
-    encode_result,
     inspect,
 )
 from sessiond.transport.method import SMALL
@@ -47,6 +47,20 @@ PENDING = frozenset({Pending, Held})
 """The classes of answers that are not there yet."""
 SLOW = BIG_ANSWER + 1
 """In the place of the size of an answer that is pending, or was much work: the limits and the clock are due."""
+
+
+class _Waiting(msgspec.Struct, gc=False):
+    """A request whose answer waits for the store; light, since hundreds may wait, and nothing for the collector."""
+
+    responder: Responder
+    msgid: int | None
+    tally: MethodTally
+    arrived: float
+
+    def __call__(self, result: object, error: BaseException | None) -> None:
+        """See ``Pending.then``."""
+        self.responder.tell(self.msgid, self.tally, self.arrived, result, error)
+        self.responder.told()
 
 
 class Responder:
@@ -133,8 +147,10 @@ class Responder:
         try:
             result = run(self._registry, params)
             if result.__class__ in PENDING:  # quicker than ``isinstance``
-                return self._defer(result, call.msgid, tally)  # type: ignore[arg-type]  # it is one
-            answer = encode((RESPONSE, call.msgid, None, result))  # ``encode_result``, a call nearer
+                if isinstance(result, Held):
+                    return self._hold(result, call.msgid, tally)
+                return self._defer(result, call.msgid, tally)
+            answer = encode((RESPONSE, call.msgid, None, result))
         except BaseException as error:  # noqa: BLE001  (a fault of ours is the answer to this request and no more)
             return self._collect(tally, *self._failure(call.msgid, error))
         self.answers.append(answer)
@@ -158,6 +174,8 @@ class Responder:
             raise
         except BaseException as error:  # noqa: BLE001
             return self._collect(tally, *self._failure(call.msgid, error))
+        if isinstance(result, Held):
+            return self._hold(result, call.msgid, tally)
         if isinstance(result, Pending):
             return self._defer(result, call.msgid, tally, is_patient=METHODS[call.method].is_patient)
         self._collect(tally, *self._success(call.msgid, result))
@@ -179,7 +197,7 @@ class Responder:
     def _success(self, msgid: int | None, result: object) -> tuple[bytes, str | None]:
         """The answer, empty if none is wanted, and its error code: it may fail to be encoded."""
         try:
-            return b"" if msgid is None else encode_result(msgid, result), None
+            return b"" if msgid is None else encode((RESPONSE, msgid, None, result)), None
         except Exception as error:  # noqa: BLE001
             return self._failure(msgid, error)
 
@@ -208,8 +226,6 @@ class Responder:
 
     def _defer(self, pending: Pending[Any], msgid: int | None, tally: MethodTally, *, is_patient: bool = False) -> int:
         """Answer once ``pending`` is complete."""
-        if isinstance(pending, Held):
-            return self._hold(pending, msgid, tally)
         among = self.patient if is_patient else self.pending
         arrived = self._round.arrived
 
@@ -217,12 +233,7 @@ class Responder:
             among.discard(pending)
             if isinstance(error, pykka.ActorDeadError):  # the actor stopped before it came to this request
                 error = Unavailable("The service is stopping")
-            answer, code = self._told(msgid, result, error)
-            observe_one(tally, time.monotonic() - arrived)
-            if code is not None:
-                tally.errors[code] += 1
-            if answer:
-                self.answers.append(answer)
+            self.tell(msgid, tally, arrived, result, error)
             self._completed(False)
 
         among.add(pending)
@@ -231,22 +242,22 @@ class Responder:
 
     def _hold(self, held: Held[Any], msgid: int | None, tally: MethodTally) -> int:
         """Answer once ``held`` is kept. The work is done, so that this is not ``SLOW``."""
-        arrived = self._round.arrived
-        answer, code = self._told(msgid, held.answer, held.error)
-
-        def tell(_answer: object, error: BaseException | None) -> None:
-            self.settling -= 1
-            told, fault = (answer, code) if error is held.error else self._told(msgid, None, error)
-            observe_one(tally, time.monotonic() - arrived)
-            if fault is not None:
-                tally.errors[fault] += 1
-            if told:
-                self.answers.append(told)
-            self._completed(True)
-
         self.settling += 1
-        held.then(tell)
+        held.then(_Waiting(self, msgid, tally, self._round.arrived))
         return 0 if self.settling < MAX_SETTLING else SLOW
 
-    def _told(self, msgid: int | None, result: object, error: BaseException | None) -> tuple[bytes, str | None]:
-        return self._success(msgid, result) if error is None else self._failure(msgid, error)
+    def tell(
+        self, msgid: int | None, tally: MethodTally, arrived: float, result: object, error: BaseException | None
+    ) -> None:
+        """Collect the answer to a request that arrived at that time, on the monotonic clock."""
+        answer, code = self._success(msgid, result) if error is None else self._failure(msgid, error)
+        observe_one(tally, time.monotonic() - arrived)
+        if code is not None:
+            tally.errors[code] += 1
+        if answer:
+            self.answers.append(answer)
+
+    def told(self) -> None:
+        """An answer that waited for the store has been collected."""
+        self.settling -= 1
+        self._completed(True)

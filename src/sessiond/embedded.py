@@ -63,6 +63,7 @@ def start(
         gateways=given.gateways,
         watching=given.watch,
         commanding=given.commands,
+        is_kept=given.store.kind != "memory",
     )
     keeping = None if given.store.kind == "memory" else _keeping(given, context, clock or SystemClock())
     registry = cast("RegistryRef", RegistryActor.start(context, session_class))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from sessiond.actors.settings import Residing
 from sessiond.records.delivery import Delivery
 from sessiond.stores.records import StoredRecords
 from sessiond.stores.sqlite import SqliteStore
@@ -43,7 +44,9 @@ class Keeping:
         self._clock = clock
         self._store = SqliteStore(config.store)
         self._delivery: Delivery | None = None
-        context.keep_in(self._store, is_relaxed=config.store.durability == "relaxed")
+        settings = config.store
+        residing = Residing(quiet=settings.quiet, residents=settings.residents)
+        context.keep_in(self._store, is_relaxed=settings.durability == "relaxed", residing=residing)
         context.records = StoredRecords(self._store)
 
     def open(self) -> None:

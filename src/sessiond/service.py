@@ -74,6 +74,7 @@ class Service:
             gateways=config.gateways,
             watching=config.watch,
             commanding=config.commands,
+            is_kept=config.store.kind != "memory",
         )
         if config.store.kind != "memory":
             self._keeping = Keeping(config, context, self._clock)

@@ -8,8 +8,9 @@ import pykka
 import pytest
 from msgspec.structs import replace
 from runtimes import DISPATCHERS
-from services import kept_in, service
+from services import is_restless, kept_in, service
 
+from sessiond.actors import residence
 from sessiond.stores.settings import StoreSettings
 
 
@@ -41,6 +42,7 @@ CONTRACT = {
 STORES = {
     "memory": StoreSettings(),
     "sqlite": StoreSettings(kind="sqlite"),
+    "sqlite, passive": StoreSettings(kind="sqlite"),
     "sqlite, relaxed": StoreSettings(kind="sqlite", durability="relaxed", interval=0.01),
 }
 
@@ -52,13 +54,17 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture
-def store(request, tmp_path):
+def store(request, tmp_path, monkeypatch):
     """What keeps the sessions of all services of the test."""
     numbers = itertools.count()
     settings = STORES[request.param]
     token = kept_in.set(lambda: replace(settings, path=str(tmp_path / f"{next(numbers)}.db")))
+    restless = is_restless.set(request.param == "sqlite, passive")
+    if request.param == "sqlite, passive":
+        monkeypatch.setattr(residence, "JUST_USED", 0.0)
     yield
     kept_in.reset(token)
+    is_restless.reset(restless)
 
 
 @pytest.fixture

@@ -5,9 +5,20 @@ from __future__ import annotations
 import pytest
 
 from benchmarks import tables
-from benchmarks.names import CLIENTS, ECHO, PEERS, REDIS_LUA, REDIS_PLAIN, RIVALS, SESSIOND, SHORT, STORES
+from benchmarks.names import (
+    CLIENTS,
+    ECHO,
+    PEERS,
+    REDIS_LUA,
+    REDIS_PLAIN,
+    RIVALS,
+    SESSIOND,
+    SESSIOND_COMMIT,
+    SHORT,
+    STORES,
+)
 from benchmarks.results import Machine, Options, Results, Sample, Size, load, save
-from benchmarks.scenarios import ALL_SIZES, CLIENT_CALLS, CLOSED, OPEN, SCENARIOS, SIZES
+from benchmarks.scenarios import ALL_SIZES, CLIENT_CALLS, CLOSED, OPEN, SCENARIOS, SIZES, STORED, STORED_OPEN
 from benchmarks.summary import median, of, paired_ratio, rate, spread
 
 MACHINE = Machine("a processor", 2, 4 * 2**30, "Linux 6.1", "CPython 3.11.7", "GCC", {"sessiond": "1", "Redis": "7"})
@@ -70,6 +81,20 @@ def test_a_fixed_rate_compares_the_slowest():
     found = rows(tables.at_a_fixed_rate(results(*measured)))
     assert found["sessiond"][3] == "3.00"
     assert "0.50" in found["sessiond"][7:]
+
+
+def test_a_store_is_compared_with_none():
+    slow = LATENCIES | {"99": 7.5}
+    measured = [
+        sample(SESSIOND, 0, 100, STORED.name),
+        sample(SESSIOND_COMMIT, 0, 50, STORED.name, busy=0.5),
+        sample(SESSIOND, 0, 24_000, STORED_OPEN.name),
+        sample(SESSIOND_COMMIT, 0, 24_000, STORED_OPEN.name, latencies=slow),
+    ]
+    assert rows(tables.stores(results(*measured)))[PEERS[SESSIOND_COMMIT]][0::6] == ["50", "0.50"]
+    found = rows(tables.stores_at_a_fixed_rate(results(*measured)))
+    assert found["sessiond"][-1] == ""
+    assert found[PEERS[SESSIOND_COMMIT]][-1] == "4.50"
 
 
 def test_a_client_is_compared_with_its_like():

@@ -117,8 +117,8 @@ def test_a_session_that_ended_comes_back_as_a_record(again):
     with again() as stored:
         assert stored.live == []
         assert stored.recovered.count == 0
-        assert stored.ended == [plain, whole]
-        kinds = {name: type(value) for name, value in stored.ended[1].final.metadata.items()}
+        assert stored.ended == [whole, plain]
+        kinds = {name: type(value) for name, value in stored.ended[0].final.metadata.items()}
         assert kinds == {name: type(value) for name, value in whole.final.metadata.items()}
 
 
@@ -131,18 +131,18 @@ def test_of_two_ends_of_one_session_the_later_one_stays(again):
         assert stored.ended == [ending(1, at=4.0)]
 
 
-def test_the_newest_of_those_that_ended_come_back_the_oldest_first(again):
+def test_the_newest_of_those_that_ended_come_back_in_the_order_in_which_they_were_ended(again):
+    """Whatever their gateways said of when that was."""
     with again() as stored:
         for seq, at in enumerate([5.0, 1.0, 4.0, 4.0, 2.0]):
-            stored.settle(stored.store.end(ending(seq, at=at)))
+            stored.settle(stored.store.end(ending(seq, at=at, updated_at=10.0 + seq)))
     with again() as stored:
-        recovered = stored.recovered
-        assert [end.seq for end in stored.ended] == [1, 4, 2, 3, 0]
+        assert [end.seq for end in stored.ended] == [0, 1, 2, 3, 4]
     stored = Stored(stored.store._path)
     recovered = stored.recovered
-    assert [end.seq for end in recovered.ended(4.0, 10)] == [2, 3, 0]
-    assert [end.seq for end in recovered.ended(2.0, 2)] == [3, 0]
-    assert list(recovered.ended(6.0, 10)) == []
+    assert [end.seq for end in recovered.ended(12.0, 10)] == [2, 3, 4]
+    assert [end.seq for end in recovered.ended(11.0, 2)] == [3, 4]
+    assert list(recovered.ended(16.0, 10)) == []
     stored.close()
 
 

@@ -60,8 +60,8 @@ class Caller:
             "external_id": name,
             "request_id": f"{name}/INVITE",
             "at": self._told(),
-            "setup_timeout": 3000 + number / 8,
-            "max_duration": 5000 + number / 8,
+            "setup_timeout": 3000 + number % 1000,
+            "max_duration": 5000 + number % 1000,
         }
         if random.random() < 0.5:
             fields |= {"state": random.choice(list(NEXT)), "caller": f"+1555{number:06}", "direction": "inbound"}

@@ -29,7 +29,11 @@ __all__ = ["CrashTest", "Summary"]
 LINES = 4
 PATIENCE = 30
 """Seconds in which a service that was told to end has ended."""
-OPTIONS = ("--store-kind", "sqlite", "--sessions-retention", "600", "--gateways-grace", "86400")
+OPTIONS = (
+    *("--store-kind", "sqlite", "--gateways-grace", "86400"),
+    *("--sessions-retention", "600", "--sessions-max-retained", "20000"),
+)
+"""No call ends by itself, and what has ended is still there after the next start."""
 PAGE = 500
 REPEATS = 20
 """Creates that are repeated after each crash."""
@@ -61,9 +65,14 @@ class Summary:
 class CrashTest:
     """One store, and all that was asked of its services."""
 
-    def __init__(self, folder: Path, seed: int, library: Path | None = None) -> None:
-        """With ``library``, that of a ``FaultyDisk``, a kill is a power cut too: what was not synced is gone."""
+    def __init__(self, folder: Path, seed: int, library: Path | None = None, *, is_relaxed: bool = False) -> None:
+        """With ``library``, that of a ``FaultyDisk``, a kill is a power cut too: what was not synced is gone.
+
+        Where durability ``is_relaxed``, an answer promises nothing; what is left must still be a beginning of it all.
+        """
         self.summary = Summary()
+        self._is_relaxed = is_relaxed
+        self._options = (*OPTIONS, "--store-durability", "relaxed" if is_relaxed else "commit")
         self._log, self._path = folder / "service.log", folder / "store.db"
         self._disk = None if library is None else FaultyDisk(library, self._path)
         self._random = Random(seed)
@@ -102,7 +111,7 @@ class CrashTest:
     def _service(self) -> Iterator[Process]:
         began = time.monotonic()
         environ = None if self._disk is None else self._disk.environ
-        with process(self._log, *SERVE, *OPTIONS, "--store-path", str(self._path), environ=environ) as service:
+        with process(self._log, *SERVE, *self._options, "--store-path", str(self._path), environ=environ) as service:
             service.await_readiness(200)
             self.summary.slowest = max(self.summary.slowest, time.monotonic() - began)
             yield service
@@ -126,9 +135,13 @@ class CrashTest:
         self._crashed_at = time.time()
         for thread in threads:
             thread.finish()
-        self._number = watcher.number
-        for name, version in watcher.versions.items():
-            self._lines[name.partition("/")[0]].observe(name, version)
+        if self._is_relaxed:
+            for line in self._lines.values():
+                line.kept = 0
+        else:
+            self._number = watcher.number
+            for name, version in watcher.versions.items():
+                self._lines[name.partition("/")[0]].observe(name, version)
         self.summary.answered += sum(gateway.answers for gateway in gateways)
 
     def _compare(self, service: Process) -> None:

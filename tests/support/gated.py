@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,12 +21,16 @@ from services import Service, send
 from sessiond.actors.session import SessionActor
 from sessiond.actors.settings import Settings
 from sessiond.actors.store import Keeper, Post
-from sessiond.stores.database import connect
+from sessiond.stores.database import connect, connect_reader
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.sqlite import SqliteStore
 from sessiond.stores.tuning import Tuning
 
 __all__ = ["GatedService", "gated"]
+
+
+PARTS = ("limits", "gateways", "watching", "commanding", "clock")
+"""What of the options of ``service`` is no setting of sessions."""
 
 
 def _impatient(path: str) -> sqlite3.Connection:
@@ -65,9 +70,10 @@ class GatedService(Service):
 
     def __init__(self, path: Path, session_class: type[SessionActor], **options: Any) -> None:
         store = StoreSettings(kind="sqlite", path=str(path), durability=options.pop("durability", "commit"))
-        given = {name: options.pop(name) for name in ("limits", "gateways", "watching", "clock") if name in options}
+        given = {name: options.pop(name) for name in PARTS if name in options}
         super().__init__(Settings(**options), session_class, store=store, store_class=GatedStore, **given)
-        self._path = path
+        self.path = path
+        """Of its store."""
         self._other: sqlite3.Connection | None = None
 
     # The gate
@@ -89,12 +95,32 @@ class GatedService(Service):
         self.acknowledge(len(self.journal))
         self.store.is_shut = False
 
+    def keep_all(self) -> None:
+        """Have everything be in the file that has been handed over, activities too."""
+        self.shut()
+        self.turn(lambda _: self.store.put("test", 0))
+        while self.store.waiting or not self.store.held.empty():
+            self.store.let_through()
+        self.settle()
+        self.store.is_shut = False
+
+    def crash(self, path: Path) -> None:
+        """Leave at ``path`` what the files of the store would be had the process died.
+
+        While somebody reads, the WAL does not begin anew.
+        """
+        with contextlib.closing(connect_reader(str(self.path))) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM named").fetchone()
+            for suffix in ("", "-wal"):
+                shutil.copyfile(f"{self.path}{suffix}", f"{path}{suffix}")
+
     # The disk
 
     def breaks(self) -> None:
         """Nothing can be kept from now on; nobody has been told of that."""
         self.shut()
-        self._other = sqlite3.connect(self._path, isolation_level=None)
+        self._other = sqlite3.connect(self.path, isolation_level=None)
         self._other.execute("BEGIN IMMEDIATE")
 
     def fails(self) -> None:

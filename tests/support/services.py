@@ -21,9 +21,10 @@ from sessiond.actors.limits import Limit
 from sessiond.actors.params import Registration, checked
 from sessiond.actors.record import Session
 from sessiond.actors.registry import RegistryActor
+from sessiond.actors.residence import LEAVE
 from sessiond.actors.results import Registered
 from sessiond.actors.session import SessionActor, SessionRef
-from sessiond.actors.settings import Commanding, GatewaySettings, Settings, WatchSettings
+from sessiond.actors.settings import Commanding, GatewaySettings, Residing, Settings, WatchSettings
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.sqlite import SqliteStore
 
@@ -52,6 +53,8 @@ _USUAL = GatewaySettings()
 _KEPT = WatchSettings()
 _COMMANDING = Commanding()
 _NOTHING = StoreSettings()
+is_restless: ContextVar[bool] = ContextVar("is_restless", default=False)
+"""Whether sessions leave memory before each request."""
 kept_in: ContextVar[Callable[[], StoreSettings]] = ContextVar("kept_in", default=StoreSettings)
 """Gives the store of the next service that says nothing of one: so the same tests run against every store."""
 
@@ -84,10 +87,12 @@ class Service:
             gateways=gateways,
             watching=watching,
             commanding=commanding,
+            is_kept=store.kind != "memory",
         )
         self.store = None if store.kind == "memory" else store_class(store)
         if self.store is not None:
-            self.context.keep_in(self.store, is_relaxed=store.durability == "relaxed")
+            residing = Residing(residents=0) if is_restless.get() else None
+            self.context.keep_in(self.store, is_relaxed=store.durability == "relaxed", residing=residing)
         self.registry = RegistryActor.start(self.context, session_class)
         self.ping()  # by then it has started its colleagues
         if self.store is not None:
@@ -96,6 +101,7 @@ class Service:
         self.surveyor, self.reaper, *_ = self.registry.local()._colleagues
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
+        self.all_leave()
         return lambda *args, **options: self.registry.ask(ProxyCall((method,), args, options), timeout=PATIENCE)
 
     def create(self, **fields: Any) -> str:
@@ -126,6 +132,12 @@ class Service:
         self.settle()
         self.pass_time(0)
 
+    def all_leave(self) -> None:
+        """Have every session leave memory that may, if that is how the test is run."""
+        if self.context.residence is not None and is_restless.get():
+            self.settle()
+            self.turn(_all_leave)
+
     def turn(self, operation: Callable[[RegistryActor], Any]) -> Any:
         """What comes of a turn of the registry, as connections take them."""
         return self.registry.ask(Turn(operation), timeout=PATIENCE)
@@ -149,6 +161,13 @@ class Service:
         while (journal := self.context.journal) is not None and len(journal):
             self.turn(lambda _: journal.reply_after_all(None))
             settle(self.dispatcher)
+
+
+def _all_leave(registry: RegistryActor) -> None:
+    residence = registry.context.residence
+    assert residence is not None
+    for _ in range(residence.resident_count // LEAVE + 1):
+        residence.leave()
 
 
 def send(ref: ActorRef[Any], method: str, *args: Any, **options: Any) -> Future[Any]:

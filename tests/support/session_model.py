@@ -227,6 +227,19 @@ class Model:
         talk = 0 if record["answered_at"] is None else record["ended_at"] - record["answered_at"]
         return (record["version"], record["ended_at"], record["ended_at"] - record["created_at"], talk)
 
+    def restart(self, now):
+        """The service has been started anew: of all times it knows only the wall's."""
+        for call in self.calls.values():
+            call.created, call.answered, call.active, call.ended = (
+                None if time is None else now.monotonic - (now.wall - time)
+                for time in (
+                    call.record["created_at"],
+                    call.record["answered_at"],
+                    call.record["last_activity_at"],
+                    None if call.ended is None else call.record["updated_at"],
+                )
+            )
+
     def pass_time(self, now):
         for call in self.calls.values():
             moment, _, reason = call.deadline()

@@ -20,9 +20,13 @@ from store_history import BEGUN
 
 from sessiond.actors.record import Session
 from sessiond.actors.store import Ending
+from sessiond.stores import checkpoints
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.sqlite import SqliteStore
+from sessiond.stores.tuning import Tuning
 
+HURRIED = Tuning(fold_entries=600, fold_rows=16)
+"""So that the log is folded, and the WAL moved into the database, all the time."""
 MOST_WAITING = 400
 """Entries that are handed over and not settled."""
 
@@ -93,7 +97,8 @@ class Load:
 
 
 def main(path: str, seed: str, durability: str = "commit") -> None:
-    store = SqliteStore(StoreSettings(kind="sqlite", path=path, durability=durability))
+    checkpoints.ENOUGH, checkpoints.FEW = 60, 10
+    store = SqliteStore(StoreSettings(kind="sqlite", path=path, durability=durability), HURRIED)
     recovered = store.open()
     highest = max((live.seq for batch in recovered.live() for live in batch), default=0)
     highest = max(highest, max((ending.seq for ending in recovered.ended(0.0, 1_000_000_000)), default=0))
