@@ -286,9 +286,9 @@ class Journal:
 
     def close(self) -> None:
         """The service stops: whoever still waits is told that, and not whether it is kept, which nobody knows yet."""
-        waiting, self._on_way = self._on_way, deque()
-        for change in waiting:
-            change.fail(Unavailable("The service is stopping"))
+        held, self._held = self._held, deque()
+        for each in held:
+            each.fail(Unavailable("The service is stopping"))
 
     # Inside
 
