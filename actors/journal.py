@@ -292,7 +292,6 @@ class Journal:
 
     def close(self) -> None:
         """The service stops: whoever still waits is told that, and not whether it is kept, which nobody knows yet."""
-        self._on_way.clear()
         held, self._held = self._held, deque()
         for each in held:
             each.fail(Unavailable("The service is stopping"))
