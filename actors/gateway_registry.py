@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, TypeVar, Unpack, cast
+import functools
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, cast
 
 from sessiond.actors.deep_missing import DeepMissing
 from sessiond.actors.directory import MAX_ADDRESSED
 from sessiond.actors.errors import Conflict, Internal, InvalidRequest, LimitExceeded, NotFound
+from sessiond.actors.future import Pending
 from sessiond.actors.gateway import GatewayActor
 from sessiond.actors.gateway_list import page
 from sessiond.actors.guard import perform, run
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
     from sessiond.actors.arguments import GatewayArguments, RegistrationArguments, SyncArguments
     from sessiond.actors.context import Context, Known
-    from sessiond.actors.future import Pending
     from sessiond.actors.incarnation import Incarnation, Link
+    from sessiond.actors.journal import Journal
     from sessiond.actors.residence import Residence
     from sessiond.actors.results import Gateways, Registered, Renewed
     from sessiond.actors.surveyor import WaitingWork
@@ -117,16 +119,25 @@ class GatewayRegistry(ServiceActor):
         """``sync_sessions``, by ``incarnation`` or by somebody who is none and only wants to know."""
         sync = self._sync_of(name, part, incarnation)
         residence = self.context.residence
-        passive = [] if residence is None else self._passive(residence, name, part)
-        if residence is None or (not passive and sync.reading is None):
+        if residence is None:
             return self._take_in(sync, part)
-        pending = residence.after(
-            passive, lambda: self._take_in(sync, part), behind=cast("Pending[Synced] | None", sync.reading)
-        )
+        passive = self._passive(residence, name, part)
+        if not passive and sync.reading is None:
+            return self._take_in(sync, part)
+        read = functools.partial(self._take_in_later, residence, sync, part)
+        pending = residence.after(passive, read, behind=sync.reading)
         self._await(sync, cast("Pending[Synced]", pending))
         return pending
 
     # Inside
+
+    def _take_in_later(self, residence: Residence, sync: Sync, part: SyncPart) -> Synced:
+        """Take in a part that had to wait, unless its sync is over; some that it names may have left meanwhile."""
+        self.context.syncs.go_on(sync.token, sync.gateway, sync.incarnation, self.context.clock.read())
+        passive = self._passive(residence, sync.gateway, part)
+        if passive:
+            return residence.after(passive, functools.partial(self._take_in_later, residence, sync, part))
+        return self._take_in(sync, part)
 
     def _await(self, sync: Sync, reading: Pending[Synced]) -> None:
         """Have the next part wait for this one. Nobody is missed who was named in one that could not be taken in."""
@@ -142,14 +153,14 @@ class GatewayRegistry(ServiceActor):
 
     def _passive(self, residence: Residence, name: str, part: SyncPart) -> list[int]:
         """The passive sessions that are named."""
-        targets = (*(part.ids or ()), *(Address(name, each) for each in part.external_ids or ()))
+        targets = (*(part.ids or ()), *(Address(each, name) for each in part.external_ids or ()))
         return [seq for target in targets for seq in residence.targeted(target)]
 
     def _take_in(self, sync: Sync, part: SyncPart) -> Synced:
         journal = self.context.journal
         try:
             synced = self._go_on(sync, part)
-            return synced if journal is None else journal.reply_after_all(synced)
+            return synced if journal is None else _when_kept(journal, synced)
         except BaseException:
             self.context.syncs.fail(sync)  # nobody is to be missed who was named in a part that failed
             raise
@@ -277,6 +288,22 @@ class GatewayRegistry(ServiceActor):
     def _stop_gateways(self) -> None:
         for gateway in self._gateways.values():
             gateway.actor_ref.stop(block=False)
+
+
+def _when_kept(journal: Journal, synced: Synced) -> Synced:
+    """An answer once everything is settled that has changed until it is known."""
+    if not isinstance(synced, Pending):
+        return journal.reply_after_all(synced)
+    kept: Pending[Synced] = Pending()
+
+    def done(value: Any, error: BaseException | None) -> None:
+        if error is None:
+            kept.set(journal.reply_after_all(value))
+        else:
+            kept.fail(error)
+
+    synced.then(done)
+    return cast("Synced", kept)
 
 
 def part_was_refused(incarnation: Incarnation | None) -> None:

@@ -251,6 +251,8 @@ class Journal:
     def failed(self, error: Exception) -> None:
         """See ``Keeper``."""
         self.failure = error
+        if not self._is_relaxed:
+            self._touched.update(self._store.unkept())  # their activity may be lost
         lost, self._on_way = self._on_way, deque()
         held, self._held = self._held, deque()
         self._latest.clear()
@@ -261,7 +263,6 @@ class Journal:
             if standing in begun:
                 self._drop(standing)
             else:
-                self._touched.add(standing.seq)  # its activity may have been lost with the change
                 self._go_back(standing)
         for each in held:
             each.fail(Unavailable(f"The store failed before it could keep this: {error}"))

@@ -67,7 +67,8 @@ class PassiveDirectory(Directory[E]):
     def passivate(self, entry: E, due: int = NEVER) -> None:
         """A live session leaves memory: its place is kept, and its entry let go.
 
-        ``due`` is the wheel's tick under which it is filed last, to be looked at: see ``due``.
+        ``due`` is the wheel's tick under which it is filed last, to be looked at: see ``due``. It may be one of before
+        the machine started, when the clock began.
         """
         seq, record = entry.seq, entry.record
         del self.by_id.parts[hash(record.id) & SHARD_MASK][record.id]
@@ -79,7 +80,7 @@ class PassiveDirectory(Directory[E]):
         number, at = seq >> CHUNK_SHIFT, record.created_at
         earliest, latest = self._created.get(number, (at, at))
         self._created[number] = (min(earliest, at), max(latest, at))
-        self._due.setdefault(number, array("I")).insert(self._place(seq), min(due, NEVER))
+        self._due.setdefault(number, array("I")).insert(self._place(seq), min(max(due, 0), NEVER))
 
     def revive(self, entry: E) -> None:
         """A passive session is in memory again, with the record that it had."""

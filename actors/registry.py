@@ -49,7 +49,7 @@ from sessiond.actors.requests import RequestKey
 from sessiond.actors.residence import Residence, Sleeper
 from sessiond.actors.results import Created, Ended, History, Updated
 from sessiond.actors.retention import EndedSession
-from sessiond.actors.reviving import Reviver
+from sessiond.actors.reviving import MAX_OVERRIDES, Reviver
 from sessiond.actors.session import SessionActor, SessionRef
 from sessiond.actors.sharing import SharedValues
 from sessiond.actors.states import ANSWERED
@@ -66,9 +66,6 @@ __all__ = ["RegistryActor", "RegistryProxy", "RegistryRef"]
 
 
 R = TypeVar("R")
-
-MAX_OVERRIDES = 1024
-"""With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
 
 
 class RegistryActor(QueryRegistry, GatewayRegistry, RecordRegistry, AdministratorActor):

@@ -99,12 +99,14 @@ class Residence:
             before = context.requester
             context.ask_as(requester)
             try:
-                pending.set(work())
+                value = work()
             except SessiondError as refused:
                 pending.fail(refused.bare())
             except BaseException as crash:  # noqa: BLE001  (of this request; others wait for the same sessions)
                 context.crash_log.log("a request for a session that has come back", crash, self._now.monotonic)
                 pending.fail(Internal("The request crashed"))
+            else:
+                pending.set(value)
             finally:
                 context.ask_as(before)
 
@@ -183,9 +185,10 @@ class Residence:
         """Have some of those leave who are to; whether there may be more."""
         now = self._now
         leaving = self._residents.leaving(now.monotonic, self._directory.resident_count, self._activity, LEAVE)
+        unkept = self._store.unkept() if leaving else ()
         for seq in leaving:
             entry = self._directory.at(seq)
-            if isinstance(entry, Standing) and self._may_leave(entry, now):
+            if isinstance(entry, Standing) and seq not in unkept and self._may_leave(entry, now):
                 self._leave(entry)
             else:
                 self._residents.add(seq, now.monotonic)
@@ -237,7 +240,12 @@ class Sleeper:
 
     def then(self, work: Callable[[Known], R]) -> R:
         """What comes of ``work``, which is given what is found; it is pending."""
-        return self._residence.after(self._seqs, lambda: work(self._find()))
+
+        def go_on() -> R:
+            known = self._find()
+            return known.then(work) if isinstance(known, Sleeper) else work(known)  # others may have left meanwhile
+
+        return self._residence.after(self._seqs, go_on)
 
     def _crashed(self, error: BaseException) -> Internal:
         raise AssertionError from error  # nothing is run on it

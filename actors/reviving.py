@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from sessiond.actors.session import SessionActor
     from sessiond.actors.store import Live
 
-__all__ = ["Revived", "Reviver"]
+__all__ = ["MAX_OVERRIDES", "Revived", "Reviver"]
+
+MAX_OVERRIDES = 1024
+"""With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
 
 
 class Revived(NamedTuple):
@@ -90,6 +93,8 @@ class Reviver:
     def _own(self, image: Image) -> Timeouts:
         if image.timeouts is None:
             return self._context.timeouts
+        if len(self._timeouts) >= MAX_OVERRIDES:
+            self._timeouts.clear()
         return self._timeouts.setdefault(image.timeouts, Timeouts(*image.timeouts))
 
     def _sharing(self, record: Session) -> Session:

@@ -7,7 +7,7 @@ Whoever keeps nothing (``memory``) is no store at all: then there is none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sessiond.actors.call_record import CallRecord, CallRecords
@@ -131,6 +131,10 @@ class Store(Protocol):
         ...
 
     # What is asked of it
+
+    def unkept(self) -> Collection[int]:
+        """The sessions of which something was handed over, an activity at least, that is not kept yet."""
+        ...
 
     def load(self, seq: int) -> Pending[Live | None]:
         """A live session as it is kept, None if there is none. Pending; fails with ``Unavailable``."""

@@ -149,6 +149,10 @@ class SqliteStore:
         """Changes that were handed over and are not kept yet."""
         return self._writer.waiting
 
+    def unkept(self) -> set[int]:
+        """See ``Store``."""
+        return self._writer.sessions()
+
     def is_folded(self, seq: int) -> bool:
         """Whether the latest of a session is in its table, rather than in memory, as far as it is settled."""
         return not self._folding.has(seq)

@@ -16,7 +16,7 @@ from sessiond.stores.chores import Chores
 from sessiond.stores.commit import commit, insert
 from sessiond.stores.database import rollback, translated
 from sessiond.stores.figures import Figures
-from sessiond.stores.log import Entry, latest
+from sessiond.stores.log import END, LIVE, TOUCH, Entry, latest
 from sessiond.stores.recovery import POSITION
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.tuning import Tuning
@@ -78,6 +78,10 @@ class Writer:
         """Entries that are not committed yet."""
         return len(self._queue)
 
+    def sessions(self) -> set[int]:
+        """The sessions that entries are about which are not committed yet."""
+        return {entry[1] for entry in self._queue.copy() if entry[0] in (LIVE, TOUCH, END)}
+
     def start(self, keeper: Keeper, post: Post) -> None:
         """Begin to commit; ``keeper`` is told of it by way of ``post``."""
         self._keeper, self._post = keeper, post
@@ -125,10 +129,10 @@ class Writer:
             self._disconnect()
 
     def _tell_failed(self, error: StoreError) -> None:
-        if not self._is_relaxed:
-            self._forget()
         assert self._keeper is not None
         self._keeper.failed(error)
+        if not self._is_relaxed:
+            self._forget()
 
     def _tell_restored(self) -> None:
         if not self._is_relaxed:

@@ -61,7 +61,7 @@ def test_the_changelog_begins_with_this_version():
     assert newest.group(1) == sessiond._version.__version__
 
 
-@pytest.mark.parametrize("name", ["serve", "test", "check", "benchmarks", "budgets", "crash"])
+@pytest.mark.parametrize("name", ["serve", "test", "check", "benchmarks", "budgets", "crash", "beyond-memory"])
 def test_each_script_can_be_run(name):
     """Executable bits get lost on the way through archives and file shares."""
     assert os.access(ROOT / "scripts" / name, os.X_OK)

@@ -29,7 +29,7 @@ from sessiond.stores.tuning import Tuning
 __all__ = ["GatedService", "gated"]
 
 
-PARTS = ("limits", "gateways", "watching", "commanding", "clock")
+PARTS = ("limits", "gateways", "watching", "commanding", "clock", "residing")
 """What of the options of ``service`` is no setting of sessions."""
 
 

@@ -16,6 +16,7 @@ from runtimes import PATIENCE, settle
 
 from sessiond.actors.context import Context
 from sessiond.actors.dispatcher import ThreadDispatcher
+from sessiond.actors.errors import Unavailable
 from sessiond.actors.guard import Turn
 from sessiond.actors.limits import Limit
 from sessiond.actors.params import Registration, checked
@@ -73,6 +74,7 @@ class Service:
         store: StoreSettings = _NOTHING,
         store_class: type[SqliteStore] = SqliteStore,
         clock: ManualClock | None = None,
+        residing: Residing | None = None,
     ) -> None:
         self.clock = clock or ManualClock()
         self.dispatcher = ManualTimers()
@@ -91,7 +93,7 @@ class Service:
         )
         self.store = None if store.kind == "memory" else store_class(store)
         if self.store is not None:
-            residing = Residing(residents=0) if is_restless.get() else None
+            residing = Residing(residents=0) if is_restless.get() else residing
             self.context.keep_in(self.store, is_relaxed=store.durability == "relaxed", residing=residing)
         self.registry = RegistryActor.start(self.context, session_class)
         self.ping()  # by then it has started its colleagues
@@ -135,8 +137,16 @@ class Service:
     def all_leave(self) -> None:
         """Have every session leave memory that may, if that is how the test is run."""
         if self.context.residence is not None and is_restless.get():
-            self.settle()
+            self.keep_all()
             self.turn(_all_leave)
+
+    def keep_all(self) -> None:
+        """Have everything be in the store that has been handed over, activities too."""
+        self.settle()
+        assert self.store is not None
+        self.turn(lambda _: self.store.put("test", 0))  # this one is in haste, and takes along those before it
+        while self.store.waiting:
+            self.settle()
 
     def turn(self, operation: Callable[[RegistryActor], Any]) -> Any:
         """What comes of a turn of the registry, as connections take them."""
@@ -158,6 +168,10 @@ class Service:
     def settle(self) -> None:
         """Return when every turn that was due has ended, and the store has acknowledged what has changed."""
         settle(self.dispatcher)
+        if self.store is not None:
+            with contextlib.suppress(Unavailable):
+                self.turn(lambda registry: registry.context.store.load_all([]))  # it comes after all that is being read
+            settle(self.dispatcher)
         while (journal := self.context.journal) is not None and len(journal):
             self.turn(lambda _: journal.reply_after_all(None))
             settle(self.dispatcher)
