@@ -125,7 +125,7 @@ class GatewayRegistry(ServiceActor):
         if not passive and sync.reading is None:
             return self._take_in(sync, part)
         read = functools.partial(self._take_in_later, residence, sync, part)
-        pending = residence.after(passive, read, behind=sync.reading)
+        pending = residence.after(passive, read, behind=cast("Pending[Synced] | None", sync.reading))
         self._await(sync, cast("Pending[Synced]", pending))
         return pending
 
