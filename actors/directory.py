@@ -151,9 +151,15 @@ class Directory(Generic[E]):
         """Take in what is left of a session that has ended before this run of the service."""
         seq, record = entry.seq, entry.record
         self.by_id[record.id] = entry
+        self._place_again(seq, record, ENDED, entry)
+        if record.external_id is not None:
+            self._external_ids.add(record.external_id, seq)
+
+    def _place_again(self, seq: int, record: Session, state: str, entry: E) -> None:
+        """Give a session of before this run its place in what is kept by number alone."""
         self._size += 1
         self.table.put(seq, entry)
-        self.states[ENDED].add(seq)
+        self.states[state].add(seq)
         if seq >> CHUNK_SHIFT != self._types.number:
             self._open_chunk(seq >> CHUNK_SHIFT)
         bit = BIT[seq & OFFSET_MASK]
@@ -163,8 +169,6 @@ class Directory(Generic[E]):
             (self._directions, record.direction),
         ):
             index.newest[value] = index.newest.get(value, 0) | bit
-        if record.external_id is not None:
-            self._external_ids.add(record.external_id, seq)
 
     def _count(self, record: Session, seq: int) -> None:
         for index, field in self._counted:

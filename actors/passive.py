@@ -72,11 +72,24 @@ class PassiveDirectory(Directory[E]):
         """
         seq, record = entry.seq, entry.record
         del self.by_id.parts[hash(record.id) & SHARD_MASK][record.id]
-        self._ids.add(digest(record.id), seq)
         self.table.swap(seq, PASSIVE)
-        self.passive.add(seq)
         for index, value in self._own(record):
             index.passivate(value, seq)
+        self._note(seq, record, due)
+
+    def add_passive(self, seq: int, record: Session, due: int = NEVER) -> None:
+        """Take in a live session of before this run, which is not in memory; otherwise see ``add``, ``passivate``."""
+        self._place_again(seq, record, record.state, PASSIVE)
+        for index, value in self._own(record):
+            index.add_passive(value, seq)
+        if self._counted:
+            self._count(record, seq)
+        self._note(seq, record, due)
+
+    def _note(self, seq: int, record: Session, due: int) -> None:
+        """Keep what is known of a passive session beside the indexes."""
+        self._ids.add(digest(record.id), seq)
+        self.passive.add(seq)
         number, at = seq >> CHUNK_SHIFT, record.created_at
         earliest, latest = self._created.get(number, (at, at))
         self._created[number] = (min(earliest, at), max(latest, at))

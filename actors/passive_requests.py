@@ -32,6 +32,10 @@ class PassiveRequests(Requests):
         self._passive.add(digest(key), seq)
         return self._known.pop(key)
 
+    def recall_passive(self, key: RequestKey, seq: int) -> None:
+        """A session of before this run, which is not in memory, was created by ``key``."""
+        self._passive.add(digest(key), seq)
+
     def revive(self, key: RequestKey, seq: int, known: tuple[str, bytes]) -> None:
         """It is in memory again; ``known`` is its id, and the digest of the parameters."""
         self._passive.remove(digest(key), seq)

@@ -80,7 +80,10 @@ class Recovery:
         return ended
 
     def _take_in(self, live: Live) -> None:
-        """A session is there; one that would soon leave memory does so at once, or very many would not fit."""
+        """A session is there; one that would soon leave memory does not get there, or very many would not fit."""
+        if not self._residence.has_place_for(live):
+            self._residence.take_in_passive(live)
+            return
         context = self._context
         session, digest = self._reviver.revive(live)
         assert session.standing is not None

@@ -20,6 +20,7 @@ from sessiond.actors.standing import Standing
 if TYPE_CHECKING:
     from sessiond.actors.clock import Instant
     from sessiond.actors.context import Context, Known, Listed
+    from sessiond.actors.deadlines import Deadline
     from sessiond.actors.params import Address, NewSession
     from sessiond.actors.passive import PassiveDirectory
     from sessiond.actors.passive_requests import PassiveRequests
@@ -172,14 +173,28 @@ class Residence:
         """A session has begun."""
         self._residents.add(seq, self._now.monotonic)
 
-    def take_in(self, standing: Standing) -> None:
-        """A session of before this run of the service is there: it stays in memory if there is a place for it."""
+    def has_place_for(self, live: Live) -> bool:
+        """Whether a session of before this run of the service is to be in memory."""
         now = self._now
-        is_quiet = standing.actor.touched.monotonic + self._quiet <= now.monotonic
-        if is_quiet or self._directory.resident_count > self._most:
-            self._leave(standing)
-        else:
-            self._residents.add(standing.seq, standing.actor.touched.monotonic)
+        is_quiet = now.earlier(live.touched).monotonic + self._quiet <= now.monotonic
+        return not is_quiet and self._directory.resident_count < self._most
+
+    def take_in(self, standing: Standing) -> None:
+        """It is in memory."""
+        self._residents.add(standing.seq, standing.actor.touched.monotonic)
+
+    def take_in_passive(self, live: Live) -> None:
+        """It is not, and has no need to be for a moment.
+
+        Raises:
+            StoreError: ``live`` tells of no session.
+        """
+        record, holder, deadline, request = self._reviver.read(live)
+        self._directory.add_passive(live.seq, record, self._file(live.seq, deadline))
+        if request is not None:
+            self._requests.recall_passive(request, live.seq)
+        if holder is not None:
+            holder.sessions.add(live.seq)
 
     def leave(self) -> bool:
         """Have some of those leave who are to; whether there may be more."""
@@ -210,13 +225,15 @@ class Residence:
 
     def _leave(self, standing: Standing) -> None:
         actor = standing.actor
-        deadline = actor.deadline()
-        tick = NEVER if deadline is None else self._context.wheel.add(standing.seq, deadline.monotonic)
-        self._directory.passivate(standing, tick)
+        self._directory.passivate(standing, self._file(standing.seq, actor.deadline()))
         if actor.request is not None:
             self._requests.passivate(actor.request, standing.seq)
         actor.standing = None  # the two would keep each other
         self.left += 1
+
+    def _file(self, seq: int, deadline: Deadline | None) -> int:
+        """Have the reaper look at a passive session at its deadline; the tick at which it does."""
+        return NEVER if deadline is None else self._context.wheel.add(seq, deadline.monotonic)
 
     @property
     def _now(self) -> Instant:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from sessiond.actors.changes import shown
-from sessiond.actors.deadlines import Timeouts, held_deadline, next_deadline
+from sessiond.actors.deadlines import Deadline, Timeouts, held_deadline, next_deadline
 from sessiond.actors.image import unpack
 from sessiond.actors.incarnation import Incarnation
 from sessiond.actors.requests import RequestKey
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sessiond.actors.session import SessionActor
     from sessiond.actors.store import Live
 
-__all__ = ["MAX_OVERRIDES", "Revived", "Reviver"]
+__all__ = ["MAX_OVERRIDES", "Found", "Revived", "Reviver"]
 
 MAX_OVERRIDES = 1024
 """With so many sets of timeouts the sharing of them starts anew; a gateway has a handful."""
@@ -36,6 +36,16 @@ class Revived(NamedTuple):
     """Its actor, with its standing; the books do not know it yet."""
     digest: bytes | None
     """Of the parameters of the request that created it, if that can be repeated."""
+
+
+class Found(NamedTuple):
+    """A session that is not in memory."""
+
+    record: Session
+    holder: Incarnation | None
+    deadline: Deadline | None
+    request: RequestKey | None
+    """What created it, if that can be repeated."""
 
 
 class Reviver:
@@ -78,6 +88,16 @@ class Reviver:
         Raises:
             StoreError: it tells of none.
         """
+        record, holder, deadline, _ = self.read(live)
+        expires_at = None if deadline is None else deadline.start.wall + deadline.seconds
+        return shown(record, live.touched, expires_at, suspect=holder is not None and holder.loss is not None)
+
+    def read(self, live: Live) -> Found:
+        """What is to be known of the session that ``live`` tells of while it is not in memory.
+
+        Raises:
+            StoreError: it tells of none.
+        """
         image = _read(live)
         now = self._context.clock.read()
         record, timeouts = image.record, self._own(image)
@@ -87,8 +107,8 @@ class Reviver:
             deadline = next_deadline(record.state, timeouts, origin, touched)
         else:
             deadline = held_deadline(record.state, timeouts, origin, touched, holder.found, holder.loss)
-        expires_at = None if deadline is None else deadline.start.wall + deadline.seconds
-        return shown(record, live.touched, expires_at, suspect=holder is not None and holder.loss is not None)
+        request = None if image.request is None else RequestKey(record.gateway, image.request[0])
+        return Found(record, holder, deadline, request)
 
     def _own(self, image: Image) -> Timeouts:
         if image.timeouts is None:

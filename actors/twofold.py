@@ -35,6 +35,17 @@ class TwofoldIndex(FieldIndex):
         if isinstance(held, Bitmap) and len(held) > MANY:
             return
         self.remove(value, n)
+        self._add_digest(value, n)
+
+    def add_passive(self, value: Hashable, n: int) -> None:
+        """Note that ``n``, which has ``value`` and was not known, is not in memory."""
+        held = self._holders.parts[hash(value) & SHARD_MASK].get(value)
+        if isinstance(held, Bitmap) and len(held) > MANY:
+            held.add(n)
+        else:
+            self._add_digest(value, n)
+
+    def _add_digest(self, value: Hashable, n: int) -> None:
         key = digest(value)
         if self.passive.add(key, n) and self.passive.size(key) > MANY:
             self._holders[value] = self[value]

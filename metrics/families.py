@@ -79,8 +79,18 @@ def types(context: Context) -> tuple[str, ...]:
 def _sessions(context: Context, live: Live) -> Iterable[Metric]:
     sessions = GaugeMetricFamily("sessiond_sessions", "Sessions that are live.", labels=("type", "state"))
     yield _filled(sessions, live)
+    yield from _residence(context)
     retained = context.directory.retained_count
     yield GaugeMetricFamily("sessiond_sessions_retained", "Sessions that have ended and are still readable.", retained)
+
+
+def _residence(context: Context) -> Iterable[Metric]:
+    residence = context.residence
+    if residence is None:
+        return
+    yield GaugeMetricFamily("sessiond_sessions_resident", "Live sessions that are in memory.", residence.resident_count)
+    yield CounterMetricFamily("sessiond_sessions_left", "How often a session left memory.", residence.left)
+    yield CounterMetricFamily("sessiond_sessions_returned", "How often a session came back to it.", residence.returned)
 
 
 def _histories(context: Context) -> Iterable[Metric]:

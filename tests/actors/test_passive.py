@@ -39,6 +39,30 @@ def test_a_passive_session_keeps_its_place_and_nothing_else(directory):
     assert directory.passive_at("b", "1") == directory.passive_at("a", "2") == directory.named("id-2") == []
 
 
+@pytest.mark.parametrize("many", [1, 1024])
+def test_one_that_was_never_in_memory_is_as_if_it_had_left(directory, monkeypatch, many):
+    monkeypatch.setattr(twofold, "MANY", many)
+    other = PassiveDirectory(metadata_keys=["account"], counted=["gateway"])
+    directory = PassiveDirectory(metadata_keys=["account"], counted=["gateway"])
+    entries = []
+    for number in range(5):
+        fields = {"gateway": "a", "external_id": str(number), "caller": "+1", "metadata": {"account": number % 2}}
+        entries.append(add(directory, **fields))
+        directory.passivate(entries[-1], 7 + number)
+        other.add_passive(entries[-1].seq, entries[-1].record, 7 + number)
+    for each in (directory, other):
+        assert (each.live_count, each.resident_count, len(each)) == (5, 0, 5)
+        assert each.named("id-3") == each.passive_at("a", "2") == [3]
+        assert each.due(3) == 9
+        assert list(each.metadata["account"][0]) == [1, 3, 5]
+        assert list(each.fields["caller"]["+1"]) == [1, 2, 3, 4, 5]
+        assert [counted(each, by=field)[1] for field in ("state", "gateway")] == [{"active": 5}, {"a": 5}]
+        for entry in entries:
+            each.revive(entry)
+        assert each.by_id["id-5"] is entries[-1]
+        assert not len(each._ids)
+
+
 def test_one_that_is_back_can_change_and_end(directory):
     entry = add(directory, gateway="a", external_id="1", metadata={"account": 7})
     directory.passivate(entry)

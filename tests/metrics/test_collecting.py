@@ -455,6 +455,26 @@ def test_a_store_that_is_down_is_seen_with_what_waits_for_it(context):
 def test_nothing_is_said_of_a_store_where_there_is_none(context):
     names = {name for name, _ in samples_of(context)}
     assert not {name for name in names if name.startswith(("sessiond_store", "sessiond_recover"))}
+    assert "sessiond_sessions_resident" not in names
+
+
+def test_sessions_that_are_in_memory_and_those_that_come_and_go_are_counted(tmp_path):
+    store = StoreSettings(kind="sqlite", path=str(tmp_path / "sessiond.db"), residents=1)
+    seen = []
+    for _ in range(2):
+        registry = sessiond.start(Config(store=store))
+        try:
+            manager = registry.proxy()
+            ids = [each.id for each in manager.list_sessions().get().sessions]
+            for _ in range(2 - len(ids)):
+                manager.create_session(type="sip").get()
+            for each in ids:
+                manager.touch_session(each).get()
+            seen.append(Samples(sessiond.collector(registry).collect()))
+        finally:
+            sessiond.stop(registry)
+    names = ("sessions_resident", "sessions_left_total", "sessions_returned_total")
+    assert [tuple(map(each, names)) for each in seen] == [(2, 0, 0), (2, 0, 1)]
 
 
 def test_what_was_kept_and_taken_in_again_is_counted(tmp_path):
