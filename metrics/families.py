@@ -16,7 +16,6 @@ from sessiond.actors.context import Context
 from sessiond.actors.events import DROP_REASONS
 from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.registration import EVENTS
-from sessiond.actors.residence import Residence
 from sessiond.actors.tally import DURATION_BOUNDS, OTHER, RING_BOUNDS, Histogram
 from sessiond.metrics.tallies import FrontEndTallies, KeepingTallies, LoopTallies, SinkTallies
 
@@ -67,7 +66,7 @@ def families(
     if loop is not None:
         found += _standstills(loop)
     if keeping is not None:
-        found += _store(context, keeping)
+        found += _store(keeping)
     return found
 
 
@@ -172,7 +171,7 @@ def _watching(context: Context) -> Iterable[Metric]:
     yield GaugeMetricFamily("sessiond_watch_log_changes", "Changes that are kept for watchers.", len(context.changes))
 
 
-def _store(context: Context, keeping: KeepingTallies) -> Iterable[Metric]:
+def _store(keeping: KeepingTallies) -> Iterable[Metric]:
     store = keeping.figures
     yield GaugeMetricFamily("sessiond_store_up", "Whether the store keeps what is changed.", store.is_up)
     yield GaugeMetricFamily(
@@ -195,20 +194,10 @@ def _store(context: Context, keeping: KeepingTallies) -> Iterable[Metric]:
     yield CounterMetricFamily(
         "sessiond_store_folded_sessions", "Sessions that went from the log into their table.", store.folded
     )
-    if context.residence is not None:
-        yield from _residence(context.residence)
     yield GaugeMetricFamily(
         "sessiond_recovered_sessions", "Live sessions that were there at the start.", keeping.recovered_sessions
     )
     yield GaugeMetricFamily("sessiond_recovery_seconds", "Time that it took to take them in.", keeping.recovery_seconds)
-
-
-def _residence(residence: Residence) -> Iterable[Metric]:
-    yield GaugeMetricFamily("sessiond_resident_sessions", "Live sessions that are in memory.", residence.resident_count)
-    yield CounterMetricFamily("sessiond_sessions_left_memory", "Sessions that have left memory.", residence.left)
-    yield CounterMetricFamily(
-        "sessiond_sessions_returned", "Sessions that were needed and have come back to memory.", residence.returned
-    )
 
 
 def _sinks(sinks: Iterable[SinkTallies], now: float) -> Iterable[Metric]:
