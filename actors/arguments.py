@@ -82,11 +82,10 @@ class EndArguments(TypedDict, total=False):
     answered_at: float | None
 
 
-class FilterArguments(TypedDict, total=False):
-    """Which sessions; see ``params.Filters``. None matches absent."""
+class CallFilterArguments(TypedDict, total=False):
+    """Which calls, up or over; see ``params.CallFilters``. None matches absent."""
 
     type: str
-    state: str | Sequence[str]
     gateway: str | None
     external_id: str | None
     caller: str | None
@@ -94,10 +93,16 @@ class FilterArguments(TypedDict, total=False):
     direction: str | None
     parent: str | None
     group: str | None
-    suspect: bool
     metadata: Mapping[str, Scalar | None]
     created_after: float | None
     created_before: float | None
+
+
+class FilterArguments(CallFilterArguments, total=False):
+    """Which sessions; see ``params.Filters``."""
+
+    state: str | Sequence[str]
+    suspect: bool
     ended: bool | Literal["any"]
 
 
@@ -114,25 +119,14 @@ class ListArguments(WalkArguments, total=False):
     cursor: str | None
 
 
-class RecordWalkArguments(TypedDict, total=False):
-    """What ``records`` takes; see ``record_params.RecordFilters``. None matches absent.
+class RecordWalkArguments(CallFilterArguments, total=False):
+    """What ``records`` takes; see ``record_params.RecordFilters``.
 
     ``limit`` is how many records are fetched at a time.
     """
 
-    type: str
-    gateway: str | None
-    external_id: str | None
-    caller: str | None
-    callee: str | None
-    direction: str | None
-    parent: str | None
-    group: str | None
-    metadata: Mapping[str, Scalar | None]
     end_reason: str | Sequence[str]
     ended_by: EndedBy | Sequence[EndedBy]
-    created_after: float | None
-    created_before: float | None
     ended_after: float | None
     ended_before: float | None
     order: Literal["asc", "desc"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, Protocol, cast
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from sessiond.actors.retention import EndedSession
 
@@ -150,7 +150,8 @@ def count_end(context: Context, record: Session, final: Session) -> None:
     """Count an end, tell those who watch of it, and forget an ended session that there is no place for any more."""
     if final.answered_at is not record.answered_at:
         context.tally.count_answered(final)
-    context.tally.count_ended(final, cast("float", final.ended_at) - final.created_at)
+    assert final.ended_at is not None
+    context.tally.count_ended(final, final.ended_at - final.created_at)
     if context.recording is not None:
         context.recording.session_changed(record, final, final.last_activity_at, None, suspect=False)
     surplus = context.retention.surplus()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from sessiond.actors.changelog import ChangeLog
 from sessiond.actors.clock import Clock, Instant, TurnClock
@@ -16,12 +16,12 @@ from sessiond.actors.dispatcher import Dispatcher
 from sessiond.actors.incarnation import CLIENT, Authors, Incarnation, Incarnations
 from sessiond.actors.journal import Journal
 from sessiond.actors.limits import Admission, Limit, indexes
-from sessiond.actors.passive import PASSIVE, PassiveDirectory
+from sessiond.actors.passive import PassiveDirectory
 from sessiond.actors.passive_requests import PassiveRequests
 from sessiond.actors.requests import Requests
 from sessiond.actors.retention import EndedSession, Retention
 from sessiond.actors.settings import Commanding, GatewaySettings, Residing, Settings, WatchSettings
-from sessiond.actors.standing import Standing, newest
+from sessiond.actors.standing import Standing
 from sessiond.actors.store import Records, Store
 from sessiond.actors.supervision import CrashLog, LogRate, RestartWindow
 from sessiond.actors.sync import Syncs
@@ -87,6 +87,10 @@ class Context:
     """What is to be told of every change of a session."""
     timeouts: Timeouts = dataclasses.field(init=False)
     """Those of every session that has none of its own."""
+    session: Callable[[int], Known | None] = dataclasses.field(init=False)
+    """What requests for the session of a number meet, None if there is none."""
+    addressed: Callable[[str | None, str], tuple[list[Known], Known | None]] = dataclasses.field(init=False)
+    """The sessions of an address, as requests for them see it: see ``Directory.addressed``."""
     store: Store | None = None
     """What keeps the sessions; None if nothing does."""
     journal: Journal | None = None
@@ -109,31 +113,19 @@ class Context:
     """The records of calls that have ended; None if nothing keeps any."""
 
     def __post_init__(self) -> None:
-        """Have the consequences of changes follow at once."""
+        """Have the consequences of changes follow at once, so that requests meet what the directory lists."""
         self.consequences = AtOnce(self)
         self.timeouts = self.settings.timeouts
+        self.session = cast("Callable[[int], Known | None]", self.directory.at)
+        self.addressed = cast("Callable[[str | None, str], tuple[list[Known], Known | None]]", self.directory.addressed)
 
     def keep_in(self, store: Store, *, is_relaxed: bool, residing: Residing | None = None) -> Journal:
         """Have ``store`` keep the sessions, of which there are none yet; before the registry starts."""
         self.residing = residing or self.residing
         journal = Journal(self, store, is_relaxed=is_relaxed)
         self.store, self.journal, self.consequences = store, journal, journal
+        self.session, self.addressed = journal.session, journal.addressed
         return journal
-
-    def session(self, seq: int) -> Known | None:
-        """What requests for the session of that number meet, None if there is none, or none in memory."""
-        entry = self.directory.at(seq)
-        if entry is PASSIVE:
-            return None
-        if entry is not None:
-            return newest(entry)
-        return None if self.journal is None else self.journal.begun_as(seq)
-
-    def addressed(self, gateway: str | None, external_id: str) -> tuple[list[Known], Known | None]:
-        """The sessions of an address, as requests for them see it: see ``Directory.addressed``."""
-        if self.journal is not None:
-            return self.journal.addressed(gateway, external_id)
-        return self.directory.addressed(gateway, external_id)  # type: ignore[return-value]  # none of them is kept
 
     def ask_as(self, requester: Incarnation | None) -> None:
         """Carry out the requests that follow as those of ``requester``."""

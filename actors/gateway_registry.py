@@ -125,7 +125,7 @@ class GatewayRegistry(ServiceActor):
         if not passive and sync.reading is None:
             return self._take_in(sync, part)
         read = functools.partial(self._take_in_later, residence, sync, part)
-        pending = residence.after(passive, read, behind=sync.reading)
+        pending = residence.after(passive, read, behind=cast("Pending[Synced] | None", sync.reading))
         self._await(sync, cast("Pending[Synced]", pending))
         return pending
 
@@ -213,7 +213,7 @@ class GatewayRegistry(ServiceActor):
 
     def _try_to_confirm(self, seq: int, incarnation: Incarnation) -> None:
         session = self.context.session(seq)
-        if isinstance(session, SessionActor):
+        if session is not None and not isinstance(session, EndedSession):
             perform(session, lambda actor: actor.confirm(incarnation))
 
     def _sync_of(self, name: str, part: SyncPart, incarnation: Incarnation | None) -> Sync:

@@ -160,7 +160,6 @@ class Authors:
     def __init__(self) -> None:
         self._known = dict(enumerate((Author("client"), Author("service"), Author("admin"), Author("gateway"))))
         self._numbers: dict[tuple[str, str | None], int] = {}
-
         self._last = _UNKNOWN
         self.announce: Callable[[int, str, str | None], object] | None = None
         """Told of every new one, before its number is in any history."""
@@ -190,7 +189,10 @@ class Authors:
 
     def __getitem__(self, number: int) -> Author:
         """Who has ``number``."""
-        return self._known.get(number) or self._known[_UNKNOWN]
+        try:
+            return self._known[number]
+        except KeyError:
+            return self._known[_UNKNOWN]
 
 
 class Incarnations:

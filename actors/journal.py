@@ -34,9 +34,10 @@ from sessiond.actors.future import Held
 from sessiond.actors.image import pack
 from sessiond.actors.lifecycle import dismiss
 from sessiond.actors.on_way import Begun, Change, Changed, Ended
+from sessiond.actors.passive import PASSIVE
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.retention import pack as pack_record
-from sessiond.actors.standing import Standing
+from sessiond.actors.standing import Standing, newest
 from sessiond.actors.store import Ending, StoreError
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class Journal:
         return self._hold(value, None) if self._on_way else value
 
     def addressed(self, gateway: str | None, external_id: str) -> tuple[list[Known], Known | None]:
-        """See ``Directory.addressed``, but as the requests of the sessions themselves see it."""
+        """See ``Context``."""
         found, left = self._context.directory.addressed(gateway, external_id)
         entries = [each for each in found if isinstance(each, Standing)]
         entries += (change.standing for change in self._arrivals.get((gateway, external_id), {}).values())
@@ -224,9 +225,14 @@ class Journal:
         """Whether no change of a session is on its way."""
         return seq not in self._latest
 
-    def begun_as(self, seq: int) -> Known | None:
-        """What requests for a session meet that the directory does not have yet."""
-        change = self._latest.get(seq)
+    def session(self, seq: int) -> Known | None:
+        """See ``Context``."""
+        entry = self._context.directory.at(seq)
+        if entry is PASSIVE:
+            return None
+        if entry is not None:
+            return newest(entry)
+        change = self._latest.get(seq)  # the directory does not have it yet
         return None if change is None else change.standing.newest
 
     # Keeper
@@ -283,6 +289,14 @@ class Journal:
         self._context.authors.announce = self._store.author
         self.failure = None
 
+    # At the end
+
+    def close(self) -> None:
+        """The service stops: whoever still waits is told that, and not whether it is kept, which nobody knows yet."""
+        held, self._held = self._held, deque()
+        for each in held:
+            each.fail(Unavailable("The service is stopping"))
+
     # Inside
 
     def _check(self) -> None:
@@ -298,7 +312,7 @@ class Journal:
             session.record,
             None if timeouts is self._context.timeouts else msgspec.structs.astuple(timeouts),
             session.touched.wall,
-            self._named(session.request),
+            None if session.request is None else self._named(session.request),
             session.incarnation is not None,
             session.timeline,
         )
@@ -311,9 +325,11 @@ class Journal:
             self._touched.add(session.seq)
 
     def _keep(self, session: SessionActor) -> Changed:
-        self._check()
-        position = self._store.keep(session.seq, self._image(session))
-        change = Changed(_standing(session), position, session.state())
+        if self.failure is not None:
+            self.refuse()
+        standing = session.standing
+        assert standing is not None  # the journal has seen it begin
+        change = Changed(standing, self._store.keep(session.seq, self._image(session)), session.state())
         self._join(change)
         return change
 
@@ -328,7 +344,7 @@ class Journal:
         """Have ``value``, or ``error``, be told once all is settled that is on its way; what it returns is pending."""
         held = Held.back(value, None if error is None else error.bare(), self._on_way[-1].position)
         self._held.append(held)
-        return cast("R", held)
+        return held  # type: ignore[return-value]  # stands for an R, as in ``perform``
 
     def _arrive(self, change: Change, record: Session) -> None:
         """By this change a session comes to an address, where the directory does not know it yet."""
@@ -371,8 +387,14 @@ class Journal:
         session, state = standing.actor, standing.state
         if standing.newest is session:
             session.restore(state)
-        else:
-            self._stand_in(standing, session.again(state))
+            return
+        try:
+            fresh = session.again(state)
+        except BaseException as error:  # noqa: BLE001  (of this session only; the others are to go back too)
+            self._context.crash_log.log(f"session {session.record.id}", error, self._context.clock.read().monotonic)
+            session.return_to(state)
+            fresh = session
+        self._stand_in(standing, fresh)
 
     def _stand_in(self, standing: Standing, fresh: SessionActor) -> None:
         standing.actor.standing, fresh.standing = None, standing

@@ -54,7 +54,9 @@ def conclude(
 
     ``told`` is who is to hang up.
     """
-    ended_at, reason = cast("float", final.ended_at), cast("str", final.end_reason)
+    ended_at, reason = final.ended_at, final.end_reason
+    assert ended_at is not None
+    assert reason is not None
     timeline = noted(session.timeline, ENDED_FOR, author, ended_at, named((reason,)))
     session._context.consequences.ended(session, final, timeline, now, told)
     session.record = final

@@ -49,7 +49,8 @@ class Begun(Change, gc=False):
         if context.residence is not None:
             context.residence.came(standing.seq)
         context.tally.count_created(record)
-        _publish(context, standing, None)
+        if context.recording is not None:
+            _publish(context, standing, None)
 
 
 class Changed(Change, gc=False):
@@ -63,7 +64,8 @@ class Changed(Change, gc=False):
             _pass_on(standing.seq, old.incarnation, new.incarnation)
         if old.record is not new.record:
             _reindex(context, standing.seq, old.record, new.record)
-            _publish(context, standing, old.record)
+            if context.recording is not None:
+                _publish(context, standing, old.record)
 
 
 class Ended(Change, gc=False, kw_only=True):
@@ -104,7 +106,7 @@ def _reindex(context: Context, seq: int, old: Session, new: Session) -> None:
 
 def _publish(context: Context, standing: Standing, old: Session | None) -> None:
     """Record, for those who watch, that ``old`` is no longer the session's record; only while that is recorded."""
-    if context.recording is not None:
-        context.recording.session_changed(
-            old, standing.record, standing.actor.touched.wall, standing.expires_at, standing.is_suspect
-        )
+    assert context.recording is not None
+    context.recording.session_changed(
+        old, standing.record, standing.actor.touched.wall, standing.expires_at, standing.is_suspect
+    )

@@ -8,7 +8,7 @@ count, is left to ``check_sizes``.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
@@ -23,6 +23,7 @@ __all__ = [
     "MAX_STRING_BYTES",
     "SERVICE_REASONS",
     "Address",
+    "CallFilters",
     "Changes",
     "CommandOptions",
     "CountQuery",
@@ -192,11 +193,10 @@ class Changes(msgspec.Struct, forbid_unknown_fields=True, frozen=True, gc=False,
     max_duration: Seconds | UnsetType | None = UNSET
 
 
-class Filters(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
-    """Which sessions: all the filters given must match. UNSET is "not given"; None matches absent."""
+class CallFilters(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Which calls, up or over: all the filters given must match. UNSET is "not given"; None matches absent."""
 
     type: Text | UnsetType = UNSET
-    state: State | Annotated[list[State], Meta(min_length=1, max_length=16)] | UnsetType = UNSET
     gateway: Text | UnsetType | None = UNSET
     external_id: Text | UnsetType | None = UNSET
     caller: Text | UnsetType | None = UNSET
@@ -204,18 +204,28 @@ class Filters(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=T
     direction: Direction | UnsetType | None = UNSET
     parent: Text | UnsetType | None = UNSET
     group: Text | UnsetType | None = UNSET
-    suspect: bool | UnsetType = UNSET
     metadata: MetadataChanges | UnsetType = UNSET
     created_after: Epoch | None = None
-    """Inclusive."""
+    """Inclusive, as all that end in ``after``."""
     created_before: Epoch | None = None
-    """Exclusive."""
+    """Exclusive, as all that end in ``before``."""
+
+    def given_among(self, names: Iterable[str]) -> dict[str, Any]:
+        """Those of the filters ``names`` that were given, by name."""
+        return {name: value for name in names if (value := getattr(self, name)) is not UNSET}
+
+
+class Filters(CallFilters, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Which sessions."""
+
+    state: State | Annotated[list[State], Meta(min_length=1, max_length=16)] | UnsetType = UNSET
+    suspect: bool | UnsetType = UNSET
     ended: bool | Literal["any"] = False
 
     @property
     def given(self) -> dict[str, Any]:
         """The filters that were given, by name."""
-        return {name: value for name in Filters.__struct_fields__ if (value := getattr(self, name)) is not UNSET}
+        return self.given_among(Filters.__struct_fields__)
 
 
 class ListQuery(Filters, forbid_unknown_fields=True, frozen=True, kw_only=True):

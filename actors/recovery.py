@@ -53,14 +53,14 @@ class Recovery:
         ended = sorted((self._retained(each, now) for each in endings), key=attrgetter("seq"))
         live: Iterator[Live | EndedSession] = (each for batch in recovered.live() for each in batch)
         count = 0
-        for each in heapq.merge(live, ended, key=attrgetter("seq")):
+        for number, each in enumerate(heapq.merge(live, ended, key=attrgetter("seq")), 1):
             self._last_seq = each.seq
             if isinstance(each, EndedSession):
                 context.directory.add_ended(each)
             else:
                 self._take_in(each)
                 count += 1
-            if count % STEP == 0:
+            if number % STEP == 0:
                 yield count
         yield count
 

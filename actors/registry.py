@@ -12,26 +12,14 @@ from sessiond._version import __version__
 from sessiond.actors.actor import EventRef
 from sessiond.actors.administrator import AdministratorActor
 from sessiond.actors.arguments import (
-    CountArguments,
     CreateArguments,
     EndArguments,
-    ExplainArguments,
-    Fields,
-    FilterArguments,
-    ListArguments,
     Target,
     UpdateArguments,
 )
-from sessiond.actors.audience import audience_of
 from sessiond.actors.changes import begun
-from sessiond.actors.counting import Counting
 from sessiond.actors.deadlines import Timeouts
-from sessiond.actors.deep_counting import DeepCounting
-from sessiond.actors.deep_explaining import DeepExplaining
-from sessiond.actors.deep_listing import DeepListing
 from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound
-from sessiond.actors.explaining import Explaining
-from sessiond.actors.future import Pending
 from sessiond.actors.gateway_registry import GatewayRegistry
 from sessiond.actors.guard import perform
 from sessiond.actors.herald import HeraldActor
@@ -41,32 +29,25 @@ from sessiond.actors.ids import IdSource
 from sessiond.actors.journal import CHANGES, SEQ
 from sessiond.actors.keeper import KeeperActor
 from sessiond.actors.limits import MAX_SESSIONS
-from sessiond.actors.listing import Listing
-from sessiond.actors.loading import Loading
 from sessiond.actors.params import (
     Address,
     Changes,
-    CountQuery,
     EndOptions,
-    ExplainOptions,
     IfVersion,
-    ListQuery,
     NewSession,
     NewState,
-    WatchQuery,
     checked,
-    checked_limit,
     checked_metadata,
     checked_reason,
     checked_target,
 )
-from sessiond.actors.passive import PassiveDirectory
+from sessiond.actors.query_registry import QueryRegistry
 from sessiond.actors.reaper import ReaperActor
 from sessiond.actors.record_registry import RecordRegistry
 from sessiond.actors.recovery import Recovery
 from sessiond.actors.requests import RequestKey
 from sessiond.actors.residence import Residence, Sleeper
-from sessiond.actors.results import Count, Created, Ended, Explanation, History, Page, Updated, Watched
+from sessiond.actors.results import Created, Ended, History, Updated
 from sessiond.actors.retention import EndedSession
 from sessiond.actors.reviving import MAX_OVERRIDES, Reviver
 from sessiond.actors.session import SessionActor, SessionRef
@@ -77,14 +58,9 @@ from sessiond.actors.surveyor import SurveyorActor
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from pykka import ActorRef
-
-    from sessiond.actors.context import Context, Known, Listed
-    from sessiond.actors.events import Event
-    from sessiond.actors.loading import Deep
+    from sessiond.actors.context import Context, Known
     from sessiond.actors.record import Scalar, Session
     from sessiond.actors.store import Recovered
-    from sessiond.actors.surveyor import WaitingWork, Work
 
 __all__ = ["RegistryActor", "RegistryProxy", "RegistryRef"]
 
@@ -92,7 +68,7 @@ __all__ = ["RegistryActor", "RegistryProxy", "RegistryRef"]
 R = TypeVar("R")
 
 
-class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
+class RegistryActor(QueryRegistry, GatewayRegistry, RecordRegistry, AdministratorActor):
     """The way to every session. Its methods are the wire's, with the same names.
 
     ``target`` is a session's id, or ``{"gateway": ..., "external_id": ...}``, which means the live session of that
@@ -216,60 +192,6 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         """What has happened to a session: see ``results.History``."""
         return self.history(checked_target(target))
 
-    def list_sessions(self, /, *, fields: Fields | None = None, **query: Unpack[ListArguments]) -> Page:
-        """One page of the sessions that match; the keys are those of ``params.ListQuery``."""
-        return self.page(checked({"fields": fields, **query}, ListQuery))
-
-    def count_sessions(self, /, **query: Unpack[CountArguments]) -> Count:
-        """How many sessions match; the keys are those of ``params.CountQuery``.
-
-        Raises:
-            LimitExceeded: more groups than an answer may have.
-        """
-        return self.number(checked(query, CountQuery))
-
-    def explain_limit(self, name: str, /, **options: Unpack[ExplainArguments]) -> Explanation:
-        """How near the limit of that name is, and the live sessions behind it; see ``params.ExplainOptions``.
-
-        Raises:
-            NotFound: no limit has that name.
-            InvalidRequest: the limit is about each value on its own and no ``value`` is given.
-        """
-        return self.explain(checked_limit(name), checked(options, ExplainOptions))
-
-    def watch(
-        self,
-        audience: ActorRef[Any] | Callable[[Event], object],
-        /,
-        *,
-        since: int | None = None,
-        instance: str | None = None,
-        snapshot: bool = True,
-        **filters: Unpack[FilterArguments],
-    ) -> Watched:
-        """Tell every change of the sessions that match to ``audience``: the events of ``sessiond.actors.events``.
-
-        Args:
-            audience: an actor, which is told, or a function, which is called in a turn and must not wait for anything.
-            since: go on after the change of this number; None is from now on, or from a snapshot.
-            instance: the run of the service that the number is of.
-            snapshot: tell first what there is.
-            filters: those of ``params.Filters``, but for ``suspect``.
-
-        Raises:
-            LimitExceeded: there are as many watches as may be.
-        """
-        query = checked({"from": since, "instance": instance, "snapshot": snapshot, **filters}, WatchQuery)
-        return self.herald.watch(query, audience_of(audience))
-
-    def unwatch(self, watch: int, /) -> None:
-        """End a watch.
-
-        Raises:
-            NotFound: there is none of this number any more.
-        """
-        self.herald.unwatch(watch)
-
     def ping(self) -> str:
         """``"pong"``."""
         return "pong"
@@ -359,32 +281,6 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         author = self._context.authors.__getitem__
         return perform(self.find(target), lambda known: History(*read(known.timeline, author)))
 
-    def page(self, query: ListQuery) -> Page:
-        """``list_sessions`` with a checked query."""
-        directory, instance = self._context.directory, self._context.instance
-        if isinstance(directory, PassiveDirectory):
-            return self._deep(DeepListing(query, directory, _view, instance))
-        return self._work(Listing(query, directory, _view, instance))
-
-    def number(self, query: CountQuery) -> Count:
-        """``count_sessions`` with a checked query."""
-        directory = self._context.directory
-        if isinstance(directory, PassiveDirectory):
-            return self._deep(DeepCounting(query, directory))
-        return self._work(Counting(query, directory))
-
-    def explain(self, name: str, options: ExplainOptions) -> Explanation:
-        """``explain_limit`` with checked arguments."""
-        context = self._context
-        if context.residence is not None:
-            deep = DeepExplaining(name, options, context.admission, context.directory, _view, context.instance)
-            return self._deep(deep)
-        return self._work(Explaining(name, options, context.admission, context.directory, _view, context.instance))
-
-    def work(self, begin: Callable[[Context], Work[R]]) -> R:
-        """What comes of the work that ``begin`` begins on the books, done in steps."""
-        return self._work(begin(self._context))
-
     # Inside
 
     def _sleeper(self, target: str | Address) -> Known | None:
@@ -394,12 +290,6 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
         if residence is None or not passive:
             return None
         return cast("Known", Sleeper(residence, passive, lambda: self.find(target)))
-
-    def _deep(self, work: Deep[R]) -> R:
-        """``_work`` for which records of sessions are read that are not in memory."""
-        residence = self._context.residence
-        assert residence is not None
-        return self._work(Loading(work, residence.read, residence.show))
 
     def _admit(self, new: NewSession) -> None:
         context = self._context
@@ -471,13 +361,6 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
             timeouts = self._overrides[seconds] = Timeouts(*seconds)
         return timeouts
 
-    def _work(self, work: WaitingWork[R]) -> R:
-        """Do the first step of a piece of work, and leave the rest, if any, to the surveyor."""
-        result = work.step()
-        if result is None or isinstance(result, Pending):
-            return self._surveyor.proceed(work, result)
-        return result
-
     def on_stop(self) -> None:
         """The service stops: no session ends by that, but their refs die."""
         for session in self._context.directory.by_id.values():
@@ -485,6 +368,8 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
                 session._release()  # noqa: SLF001
         self.close_commands()
         self.close_records()
+        if self._context.journal is not None:
+            self._context.journal.close()
         for colleague in self._colleagues:
             colleague.stop(block=False)
         self._stop_gateways()
@@ -492,10 +377,6 @@ class RegistryActor(GatewayRegistry, RecordRegistry, AdministratorActor):
 
 def _nobody(session_id: str) -> NoReturn:
     raise NotFound("No such session", id=session_id)
-
-
-def _view(session: Listed) -> Session:
-    return session.get()
 
 
 class RegistryProxy(ActorMemberMixin, ActorProxy[RegistryActor]):

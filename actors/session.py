@@ -318,6 +318,11 @@ class SessionActor(GuardedActor):
         self.incarnation, self.timeline = state.incarnation, state.timeline
         self._file(self._context.clock.read())
 
+    def return_to(self, state: State) -> None:
+        """The same after an end. Whoever holds its ref finds it dead all the same."""
+        self._ref, self._filed = None, math.inf
+        self.restore(state)
+
     def again(self, state: State) -> SessionActor:
         """A fresh actor of the same session."""
         return self.__class__(

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from sessiond.actors.bitmap import Bitmap
 from sessiond.actors.errors import InvalidRequest, LimitExceeded
 
 if TYPE_CHECKING:
     from sessiond.actors.clock import Instant
-    from sessiond.actors.future import Pending
     from sessiond.actors.incarnation import Incarnation
 
 __all__ = ["MAX_SYNCS", "OUTCOMES", "SYNC_SECONDS", "Sync", "Syncs", "predecessors"]
@@ -62,7 +61,7 @@ class Sync:
         self.named = Bitmap()
         """The sequence numbers of the live sessions that were named."""
         self.is_complete = False
-        self.reading: Pending[Any] | None = None
+        self.reading: object | None = None
         """The part that is not taken in yet, since sessions that it names are being read."""
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar
 
 from sessiond.actors.bitmap import BIT, CHUNK_SHIFT, OFFSET_MASK
 
@@ -63,7 +63,10 @@ class SequenceTable(Generic[T]):
     def get(self, n: int) -> T | None:
         """The entry under ``n``, if any."""
         chunk = self._chunks.get(n >> CHUNK_SHIFT)
-        return None if chunk is None else cast("T | None", chunk[n & OFFSET_MASK])
+        if chunk is None:
+            return None
+        entry: T | None = chunk[n & OFFSET_MASK]
+        return entry
 
     def remove(self, n: int) -> int | None:
         """Forget the entry under ``n``; KeyError if there is none.

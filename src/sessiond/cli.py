@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 from sessiond import logs
@@ -22,7 +21,7 @@ from sessiond.bench.progress import ProgressLine
 from sessiond.bench.report import as_json, as_table
 from sessiond.call import call, error_line, exit_code
 from sessiond.config import Config
-from sessiond.flags import Add, add_server, add_timeout, command, count, rate, seconds, seconds_or_0
+from sessiond.flags import Add, add_config, add_server, add_timeout, command, count, rate, seconds, seconds_or_0
 from sessiond.options import BY_KEY, OPTIONS, Option
 from sessiond.record_command import add_records
 from sessiond.serve import serve
@@ -203,13 +202,7 @@ def _add_bench(parser: argparse.ArgumentParser) -> None:
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
     """Let ``parser`` take every option of the configuration, in groups like the tables of the file."""
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        type=Path,
-        default=os.environ.get("SESSIOND_CONFIG"),
-        help="a TOML file (default: $SESSIOND_CONFIG, else none)",
-    )
+    add_config(parser, "FILE", "a TOML file")
     adders: dict[str | None, Add] = {None: parser.add_argument}
     for option in OPTIONS:
         section = option.section

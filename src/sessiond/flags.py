@@ -7,11 +7,12 @@ import contextlib
 import math
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from sessiond.config import Config
 
-__all__ = ["Add", "add_server", "add_timeout", "command", "count", "rate", "seconds", "seconds_or_0"]
+__all__ = ["Add", "add_config", "add_server", "add_timeout", "command", "count", "rate", "seconds", "seconds_or_0"]
 
 Add: TypeAlias = Callable[..., Any]
 """A method of argparse that adds something, and takes more arguments than are worth spelling out."""
@@ -35,6 +36,17 @@ def command(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def add_config(parser: argparse.ArgumentParser, metavar: str, purpose: str) -> None:
+    """Let a command be told where the configuration of the service is."""
+    parser.add_argument(
+        "--config",
+        metavar=metavar,
+        type=Path,
+        default=os.environ.get("SESSIOND_CONFIG"),
+        help=f"{purpose} (default: $SESSIOND_CONFIG, else none)",
+    )
 
 
 def add_server(parser: argparse.ArgumentParser) -> None:

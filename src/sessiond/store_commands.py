@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from sessiond.actors.store import StoreError
-from sessiond.flags import Add, command
+from sessiond.flags import Add, add_config, command
 from sessiond.sources import ConfigError, load
 from sessiond.stores.backup import backup
 from sessiond.stores.check import Findings, check
@@ -43,13 +43,7 @@ def add_store_commands(add: Add) -> None:
     parser = command(add, "backup", _backup, "Copy the store of a service, which may run.", BACKUP_EXAMPLES)
     parser.add_argument("destination", metavar="FILE", type=Path, help="where the copy goes")
     parser.add_argument("--store", metavar="PATH", type=Path, help="the store (default: that of the configuration)")
-    parser.add_argument(
-        "--config",
-        metavar="CONFIG",
-        type=Path,
-        default=os.environ.get("SESSIOND_CONFIG"),
-        help="the service's TOML file (default: $SESSIOND_CONFIG, else none)",
-    )
+    add_config(parser, "CONFIG", "the service's TOML file")
     parser.add_argument("--replace", action="store_true", help="replace FILE if it is there")
     parser = command(add, "check", _check, "Tell whether a store, or a backup of one, is whole.", CHECK_EXAMPLES)
     parser.add_argument("store", metavar="PATH", type=Path, help="its file")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pykka
 import pytest
-from crashing import RESTARTS, Touchy
 from gated import gated
 from msgspec.structs import asdict
 from runtimes import PATIENCE
 from services import send
 
-from sessiond.actors.errors import Internal, InvalidTransition, NotFound, Unavailable, VersionConflict
+from sessiond.actors.errors import InvalidTransition, NotFound, Unavailable, VersionConflict
 from sessiond.actors.events import SessionChanged
 from sessiond.actors.limits import Limit
 from sessiond.actors.params import Address
@@ -368,86 +367,13 @@ def test_it_may_fail_again(manager, session_id):
         assert manager.update_session_metadata(session_id, {"b": version}).version == version + 1
 
 
-# Crashes
+# The end
 
 
-@pytest.fixture
-def touchy(tmp_path):
-    with gated(tmp_path / "store.db", Touchy) as manager:
-        yield manager
-
-
-def crashed(*futures):
-    for future in futures:
-        with pytest.raises(Internal):
-            future.get(timeout=PATIENCE)
-
-
-def test_a_crash_takes_back_nothing_that_is_on_its_way(touchy):
-    session_id = touchy.create(state="active")
-    touchy.shut()
-    change = touchy.soon("update_session_state", session_id, "held")
-    crash = touchy.soon("touch_session", session_id)
-    after = touchy.soon("update_session_state", session_id, "active")
-    assert not crash.done()
-    touchy.acknowledge(2)
-    crashed(crash)
-    assert [change.get(timeout=PATIENCE).version, after.get(timeout=PATIENCE).version] == [2, 3]
-    assert touchy.get(session_id).version == 3
-
-
-def test_a_crash_after_a_change_is_told_when_that_is_settled(touchy):
-    session_id = touchy.create(state="active")
-    touchy.shut()
-    crash = touchy.soon("update_session_metadata", session_id, {"a": 1})
-    look = touchy.soon("get_session", session_id)
-    assert not crash.done()
-    touchy.acknowledge()
-    crashed(crash)
-    assert look.get(timeout=PATIENCE).metadata == {"a": 1}
-
-
-def test_a_session_that_crashes_too_often_ends_as_crashed_once_that_is_settled(touchy):
-    session_id = touchy.create(state="active")
-    touchy.shut()
-    touchy.soon("update_session_state", session_id, "held")
-    crashes = [touchy.soon("touch_session", session_id) for _ in range(RESTARTS + 1)]
-    look = touchy.soon("get_session", session_id)
-    assert [each.state for each in touchy.list_sessions().sessions] == ["active"]
-    touchy.acknowledge()
-    crashed(*crashes[:RESTARTS])
-    assert not look.done()
-    touchy.acknowledge()
-    crashed(crashes[-1])
-    assert (look.get(timeout=PATIENCE).end_reason, look.get(timeout=PATIENCE).version) == ("crashed", 3)
-
-
-def test_a_session_that_crashed_meanwhile_is_as_it_was(touchy):
-    session_id = touchy.create(state="active")
-    touchy.settle()
-    before = everything(touchy, session_id)
-    touchy.breaks()
-    touchy.soon("update_session_state", session_id, "held")
-    crashes = [touchy.soon("touch_session", session_id) for _ in range(RESTARTS + 1)]
-    touchy.fails()
-    refused(*crashes)
-    assert everything(touchy, session_id) == before
-    touchy.recovers()
-    assert touchy.update_session_state(session_id, "held").version == 2
-
-
-def test_a_crash_ends_nobody_while_the_store_fails(touchy):
-    session_id = touchy.create(state="active")
-    touchy.settle()
-    touchy.fails()
-    for _ in range(2 * RESTARTS):
-        with pytest.raises(Internal):
-            touchy.touch_session(session_id)
-    assert touchy.get(session_id).state == "active"
-    touchy.recovers()
-    for _ in range(2 * RESTARTS):
-        touchy.clock.advance(1)
-        if touchy.get(session_id).state == "active":
-            with pytest.raises(Internal):
-                touchy.touch_session(session_id)
-    assert touchy.get(session_id).end_reason == "crashed"
+def test_whoever_waits_when_the_service_stops_is_told(tmp_path):
+    """What they wait for may have been kept."""
+    with gated(tmp_path / "store.db") as stopping:
+        stopping.shut()
+        create = stopping.soon("create_session", type="sip")
+        look = stopping.soon("get_session", next(iter(stopping.context.directory.by_id)))
+    refused(create, look)

@@ -8,9 +8,11 @@ import pytest
 from gated import GatedService
 from msgspec.structs import asdict
 
+from sessiond.actors import recovery
 from sessiond.actors.errors import Conflict, LimitExceeded, NotFound
 from sessiond.actors.limits import Limit
 from sessiond.actors.params import SyncPart
+from sessiond.actors.recovery import Recovery
 from sessiond.actors.session import SessionActor
 from sessiond.actors.settings import GatewaySettings
 
@@ -197,6 +199,19 @@ def test_limits_count_what_has_come_back(life, manager):
     again.create(caller="bert")
     with pytest.raises(LimitExceeded):
         again.create(caller="carl")
+
+
+def test_what_has_ended_is_taken_in_by_steps_too(life, manager, monkeypatch):
+    """Some sessions at a time, whether they live or not."""
+    monkeypatch.setattr(recovery, "STEP", 4)
+    for _ in range(12):
+        manager.end_session(manager.create())
+    for _ in range(4):
+        manager.create()
+    steps, taken = [], Recovery.steps
+    monkeypatch.setattr(Recovery, "steps", lambda *given: (steps.append(count) or count for count in taken(*given)))
+    life.restart()
+    assert steps == [0, 0, 0, 4, 4]
 
 
 def test_who_had_no_timeouts_of_its_own_has_those_of_the_new_configuration(life, manager):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -18,6 +19,7 @@ class Service:
     command = f"{sys.executable} -m sessiond"
 
     def __init__(self, process, environ):
+        self._process = process
         self.line = process.stdout.readline()
         self.port, self.metrics_port = map(int, re.findall(r":([0-9]+)\b", self.line))
         self.environ = environ | {"SESSIOND_SERVER": f"127.0.0.1:{self.port}"}
@@ -28,6 +30,10 @@ class Service:
         return subprocess.run(
             ["sh", "-c", script], env=self.environ | variables, check=True, capture_output=True, text=True, timeout=60
         ).stdout
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait(20)
 
     def ask(self, connection, request):
         """The bytes that answer the bytes of a request."""
@@ -50,18 +56,32 @@ def configuration():
 
 
 @pytest.fixture
-def service(configuration, tmp_path):
+def start(tmp_path):
+    """Starts services with the configuration that they are given."""
     path = tmp_path / "sessiond.toml"
-    path.write_text(configuration, encoding="utf-8")
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SESSIOND_")}
     anywhere = ("--config", path, "--listen", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
-    with subprocess.Popen(
-        [sys.executable, "-m", "sessiond", "serve", *anywhere], env=environ, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            yield Service(process, environ)
-        finally:
-            process.kill()
+    with contextlib.ExitStack() as processes:
+
+        def start(configuration):
+            path.write_text(configuration, encoding="utf-8")
+            process = processes.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "sessiond", "serve", *anywhere],
+                    env=environ,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            processes.callback(process.kill)
+            return Service(process, environ)
+
+        yield start
+
+
+@pytest.fixture
+def service(configuration, start):
+    return start(configuration)
 
 
 @pytest.fixture

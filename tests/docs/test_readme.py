@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import urllib.request
@@ -56,6 +57,32 @@ def test_the_watch_works(service, capsys):
 def metrics_of(service):
     with urllib.request.urlopen(f"http://127.0.0.1:{service.metrics_port}/metrics", timeout=20) as answer:
         return answer.read().decode()
+
+
+class TestKeepingSessions:
+    @pytest.fixture
+    def configuration(self, tmp_path):
+        """The example, with its files in a folder of the test."""
+        (example,) = blocks(section(README, "## Keeping sessions"), "toml")
+        return example.replace("/var/lib/sessiond", str(tmp_path))
+
+    def test_a_call_leaves_a_record_and_the_store_a_backup(self, service, tmp_path):
+        create = """sessiond call create_session '{"type": "sip", "gateway": "gw-1", "external_id": "a"}'\n"""
+        service.shell(create + """sessiond call end_session '{"gateway": "gw-1", "external_id": "a"}' busy""")
+        (script,) = blocks(section(README, "## Keeping sessions"), "sh")
+        script = script.replace("/backup", str(tmp_path / "backup"))
+        (tmp_path / "backup").mkdir()
+        said = service.shell(f"cd {tmp_path}\n{script}")
+        assert "busy" in said
+        assert (tmp_path / "backup" / "sessiond.db").exists()
+        assert len((tmp_path / "calls.csv").read_text().splitlines()) == 2
+
+    def test_a_session_is_there_again_after_the_process_was_killed(self, configuration, start):
+        first = start(configuration)
+        created = first.shell("""sessiond call create_session '{"type": "sip"}'""")
+        first.kill()
+        again = start(configuration)
+        assert '"version": 1' in again.shell(f"sessiond call get_session {json.loads(created)['id']}")
 
 
 @pytest.mark.needs("nvim")

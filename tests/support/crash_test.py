@@ -32,8 +32,9 @@ PATIENCE = 30
 OPTIONS = (
     *("--store-kind", "sqlite", "--gateways-grace", "86400"),
     *("--sessions-retention", "600", "--sessions-max-retained", "20000"),
+    *("--store-residents", "200"),
 )
-"""No call ends by itself, and what has ended is still there after the next start."""
+"""No call ends by itself, what has ended is still there after the next start, and few calls have a place in memory."""
 PAGE = 500
 REPEATS = 20
 """Creates that are repeated after each crash."""

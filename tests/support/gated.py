@@ -21,7 +21,7 @@ from services import Service, send
 from sessiond.actors.session import SessionActor
 from sessiond.actors.settings import Settings
 from sessiond.actors.store import Keeper, Post
-from sessiond.stores.database import connect
+from sessiond.stores.database import connect, connect_reader
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.sqlite import SqliteStore
 from sessiond.stores.tuning import Tuning
@@ -105,9 +105,15 @@ class GatedService(Service):
         self.store.is_shut = False
 
     def crash(self, path: Path) -> None:
-        """Leave at ``path`` what the files of the store would be had the process died."""
-        for suffix in ("", "-wal"):
-            shutil.copyfile(f"{self.path}{suffix}", f"{path}{suffix}")
+        """Leave at ``path`` what the files of the store would be had the process died.
+
+        While somebody reads, the WAL does not begin anew.
+        """
+        with contextlib.closing(connect_reader(str(self.path))) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM named").fetchone()
+            for suffix in ("", "-wal"):
+                shutil.copyfile(f"{self.path}{suffix}", f"{path}{suffix}")
 
     # The disk
 

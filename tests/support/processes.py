@@ -57,6 +57,7 @@ class Process:
         ends = time.monotonic() + PATIENCE
         while (now := self.readiness())[0] != status:
             assert time.monotonic() < ends, f"/readyz is {now}"
+            time.sleep(0.01)  # it has better things to do than to answer
         return now[1]
 
     def stop(self, number: int) -> int:

@@ -10,6 +10,12 @@ from sessiond.transport.connection import BATCH_REQUESTS, LINGER
 from sessiond.transport.responder import ANSWERS_PER_WRITE
 
 
+@pytest.fixture(autouse=True)
+def no_hurry(monkeypatch):
+    """On a busy machine a turn of the loop may be over before it has begun."""
+    monkeypatch.setattr("sessiond.transport.connection.BATCH_SECONDS", 60.0)
+
+
 @pytest.fixture
 def connection():
     """A connection under the limits of the default configuration, and what is around it."""
