@@ -93,6 +93,12 @@ class Stored:
         """What is posted next, for the test to run."""
         return self._posts.get(timeout=PATIENCE)
 
+    def run_posted(self):
+        """Run what has been posted."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._posts.get_nowait()()
+
     def notify_when(self, condition):
         """Have ``condition`` looked at after each of the writer's chores; what waits until it holds."""
         chores, held = self.store._chores, threading.Event()
