@@ -370,6 +370,8 @@ class RegistryActor(QueryRegistry, GatewayRegistry, RecordRegistry, Administrato
         self.close_records()
         if self._context.journal is not None:
             self._context.journal.close()
+        if self._context.residence is not None:
+            self._context.residence.close()
         for colleague in self._colleagues:
             colleague.stop(block=False)
         self._stop_gateways()

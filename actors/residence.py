@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from sessiond.actors.errors import Internal, SessiondError
+from sessiond.actors.errors import Internal, SessiondError, Unavailable
 from sessiond.actors.future import Pending
 from sessiond.actors.guard import perform
 from sessiond.actors.passive import NEVER
@@ -144,7 +144,9 @@ class Residence:
 
     def _came(self, seqs: list[int], lives: Mapping[int, Live] | None, error: BaseException | None) -> None:
         for seq in seqs:
-            pending = self._coming.pop(seq)
+            pending = self._coming.pop(seq, None)
+            if pending is None:  # the service has stopped
+                continue
             live = None if lives is None else lives.get(seq)
             if live is None:
                 pending.fail(error or Internal("The store does not have a session that it should have"))
@@ -166,6 +168,12 @@ class Residence:
             self._requests.revive(session.request, session.seq, (session.record.id, digest))
         self._residents.add(session.seq, self._now.monotonic)
         self.returned += 1
+
+    def close(self) -> None:
+        """The service stops: whoever waits for a session is told so."""
+        coming, self._coming = self._coming, {}
+        for pending in coming.values():
+            pending.fail(Unavailable("The service is stopping"))
 
     # Leaving
 

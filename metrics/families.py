@@ -16,6 +16,7 @@ from sessiond.actors.context import Context
 from sessiond.actors.events import DROP_REASONS
 from sessiond.actors.limits import MAX_SESSIONS
 from sessiond.actors.registration import EVENTS
+from sessiond.actors.residence import Residence
 from sessiond.actors.tally import DURATION_BOUNDS, OTHER, RING_BOUNDS, Histogram
 from sessiond.metrics.tallies import FrontEndTallies, KeepingTallies, LoopTallies, SinkTallies
 
@@ -66,7 +67,7 @@ def families(
     if loop is not None:
         found += _standstills(loop)
     if keeping is not None:
-        found += _store(keeping)
+        found += _store(context, keeping)
     return found
 
 
@@ -78,18 +79,8 @@ def types(context: Context) -> tuple[str, ...]:
 def _sessions(context: Context, live: Live) -> Iterable[Metric]:
     sessions = GaugeMetricFamily("sessiond_sessions", "Sessions that are live.", labels=("type", "state"))
     yield _filled(sessions, live)
-    yield from _residence(context)
     retained = context.directory.retained_count
     yield GaugeMetricFamily("sessiond_sessions_retained", "Sessions that have ended and are still readable.", retained)
-
-
-def _residence(context: Context) -> Iterable[Metric]:
-    residence = context.residence
-    if residence is None:
-        return
-    yield GaugeMetricFamily("sessiond_sessions_resident", "Live sessions that are in memory.", residence.resident_count)
-    yield CounterMetricFamily("sessiond_sessions_left", "How often a session left memory.", residence.left)
-    yield CounterMetricFamily("sessiond_sessions_returned", "How often a session came back to it.", residence.returned)
 
 
 def _histories(context: Context) -> Iterable[Metric]:
@@ -171,7 +162,7 @@ def _watching(context: Context) -> Iterable[Metric]:
     yield GaugeMetricFamily("sessiond_watch_log_changes", "Changes that are kept for watchers.", len(context.changes))
 
 
-def _store(keeping: KeepingTallies) -> Iterable[Metric]:
+def _store(context: Context, keeping: KeepingTallies) -> Iterable[Metric]:
     store = keeping.figures
     yield GaugeMetricFamily("sessiond_store_up", "Whether the store keeps what is changed.", store.is_up)
     yield GaugeMetricFamily(
@@ -194,10 +185,20 @@ def _store(keeping: KeepingTallies) -> Iterable[Metric]:
     yield CounterMetricFamily(
         "sessiond_store_folded_sessions", "Sessions that went from the log into their table.", store.folded
     )
+    if context.residence is not None:
+        yield from _residence(context.residence)
     yield GaugeMetricFamily(
         "sessiond_recovered_sessions", "Live sessions that were there at the start.", keeping.recovered_sessions
     )
     yield GaugeMetricFamily("sessiond_recovery_seconds", "Time that it took to take them in.", keeping.recovery_seconds)
+
+
+def _residence(residence: Residence) -> Iterable[Metric]:
+    yield GaugeMetricFamily("sessiond_resident_sessions", "Live sessions that are in memory.", residence.resident_count)
+    yield CounterMetricFamily("sessiond_sessions_left_memory", "Sessions that have left memory.", residence.left)
+    yield CounterMetricFamily(
+        "sessiond_sessions_returned", "Sessions that were needed and have come back to memory.", residence.returned
+    )
 
 
 def _sinks(sinks: Iterable[SinkTallies], now: float) -> Iterable[Metric]:

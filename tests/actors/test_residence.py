@@ -281,6 +281,15 @@ def test_one_that_cannot_be_read_can_be_had_once_it_can(manager, monkeypatch):
     assert manager.touch_session(session_id).version == 1
 
 
+def test_whoever_waits_for_one_is_told_when_the_service_stops(path):
+    with serving(path) as manager:
+        session_id = passive_one(manager)
+        manager.shut()
+        waiting = manager.soon("touch_session", session_id)
+    with pytest.raises(Unavailable, match="stopping"):
+        result(waiting)
+
+
 def test_a_ref_of_a_passive_session_is_that_of_its_actor(manager):
     session_id = passive_one(manager)
     assert manager.ref(session_id).proxy().touch().get(timeout=PATIENCE).version == 1

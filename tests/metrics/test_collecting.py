@@ -455,7 +455,7 @@ def test_a_store_that_is_down_is_seen_with_what_waits_for_it(context):
 def test_nothing_is_said_of_a_store_where_there_is_none(context):
     names = {name for name, _ in samples_of(context)}
     assert not {name for name in names if name.startswith(("sessiond_store", "sessiond_recover"))}
-    assert "sessiond_sessions_resident" not in names
+    assert "sessiond_resident_sessions" not in names
 
 
 def test_sessions_that_are_in_memory_and_those_that_come_and_go_are_counted(tmp_path):
@@ -473,7 +473,7 @@ def test_sessions_that_are_in_memory_and_those_that_come_and_go_are_counted(tmp_
             seen.append(Samples(sessiond.collector(registry).collect()))
         finally:
             sessiond.stop(registry)
-    names = ("sessions_resident", "sessions_left_total", "sessions_returned_total")
+    names = ("resident_sessions", "sessions_left_memory_total", "sessions_returned_total")
     assert [tuple(map(each, names)) for each in seen] == [(2, 0, 0), (2, 0, 1)]
 
 

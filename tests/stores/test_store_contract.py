@@ -49,6 +49,20 @@ def test_positions_ascend_and_are_settled(again):
         assert store.waiting == 0
 
 
+def test_it_is_known_of_which_sessions_something_is_not_kept(tmp_path, durability):
+    stored = Stored(tmp_path / "sessiond.db", durability)
+    store = stored.store
+    store.author(7, "gw", None)
+    store.keep(1, as_image(1))
+    store.touch(2, 5.0)
+    last = store.end(ending(3))
+    assert store.unkept() == {1, 2, 3}
+    stored.start()
+    stored.settle(last)
+    assert store.unkept() == set()
+    stored.close()
+
+
 def test_a_session_comes_back_as_it_was_kept_last(again):
     with again() as stored:
         for version in range(1, 30):
