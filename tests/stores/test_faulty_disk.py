@@ -167,7 +167,7 @@ def test_what_was_written_before_a_sync_failed_is_lost_in_a_power_cut(disk, shel
 
 
 def test_a_sync_keeps_what_another_sync_of_the_file_is_about_to_keep(disk):
-    """Two threads sync the log, one for a checkpoint and one for a commit: neither is done before the other's writes."""
+    """Two threads sync the log, for a checkpoint and for a commit: a commit is not kept while a hole is before it."""
     disk.delays_syncs(500)
     command = [sys.executable, TWO_SYNCS, disk.store, disk.durable / disk.store.name]
     with subprocess.Popen(
