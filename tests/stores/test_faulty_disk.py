@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-SHELL = Path(__file__).parents[1] / "support" / "sql_shell.py"
+SUPPORT = Path(__file__).parents[1] / "support"
+SHELL = SUPPORT / "sql_shell.py"
+TWO_SYNCS = SUPPORT / "two_syncs.py"
 PATIENCE = 30
 
 pytestmark = pytest.mark.needs("gcc")
@@ -162,3 +164,15 @@ def test_what_was_written_before_a_sync_failed_is_lost_in_a_power_cut(disk, shel
     sql.killed()
     disk.loses_power()
     assert shell().run(COUNT) == [[1]]
+
+
+def test_a_sync_keeps_what_another_sync_of_the_file_is_about_to_keep(disk):
+    """Two threads sync the log, for a checkpoint and for a commit: a commit is not kept while a hole is before it."""
+    disk.delays_syncs(500)
+    command = [sys.executable, TWO_SYNCS, disk.store, disk.durable / disk.store.name]
+    with subprocess.Popen(
+        command, env=os.environ | disk.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as popen:
+        disk.waits(lambda control: control.held)
+        disk.delays_syncs(0)
+        assert popen.communicate("\n", timeout=PATIENCE)[0] == "first, second"

@@ -5,7 +5,9 @@
 
    Where FAULTY_DISK_DURABLE names a folder it holds what a power cut would leave of each file: the bytes that were
    there when the file was opened, and since then those of which a sync has said that they are kept. A sync that fails
-   keeps nothing, and the writes before it are lost for good, as on Linux, where such pages count as clean. */
+   keeps nothing, and the writes before it are lost for good, as on Linux, where such pages count as clean. Of two syncs
+   of a file at once the second keeps what was written before the first as well, as on Linux, where it waits for the
+   pages that are on their way to the disk. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -38,7 +40,7 @@ struct pending { /* a write that no sync has kept yet; without data the file's n
 
 #define MOST_FILES 4096
 static struct { char *durable; int is_ours; } files[MOST_FILES]; /* by descriptor */
-static struct { char *durable; struct pending *first, **end; } dirty[64]; /* by file; they are few */
+static struct { char *durable; struct pending *first, **end; pthread_mutex_t syncing; } dirty[64]; /* by file: few */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct control *control;
 static const char *prefix, *folder;
@@ -120,6 +122,7 @@ static int place_of(const char *durable)
     if (!dirty[i].durable) {
         dirty[i].durable = strdup(durable);
         dirty[i].end = &dirty[i].first;
+        pthread_mutex_init(&dirty[i].syncing, NULL);
     }
     return i;
 }
@@ -149,6 +152,14 @@ static struct pending *taken(const char *durable)
     dirty[i].end = &dirty[i].first;
     pthread_mutex_unlock(&lock);
     return first;
+}
+
+static pthread_mutex_t *syncing_of(const char *durable)
+{
+    pthread_mutex_lock(&lock);
+    int i = place_of(durable);
+    pthread_mutex_unlock(&lock);
+    return &dirty[i].syncing;
 }
 
 static void settle(const char *durable, struct pending *each, int is_kept)
@@ -319,19 +330,38 @@ int fallocate(int fd, int mode, off_t offset, off_t size)
 
 /* Syncs. */
 
-static int synced(int fd, int (*sync)(int))
+static void take_as_long_as_told(void)
 {
-    __atomic_add_fetch(&control->syncs, 1, __ATOMIC_SEQ_CST);
     __atomic_add_fetch(&control->held, 1, __ATOMIC_SEQ_CST);
     usleep(1000 * control->sync_delay);
     while (control->hold_syncs)
         usleep(500);
     __atomic_sub_fetch(&control->held, 1, __ATOMIC_SEQ_CST);
+}
+
+static int synced_now(int fd, int (*sync)(int))
+{
+    const char *durable = files[fd].durable;
+    struct pending *first = durable ? taken(durable) : NULL;
+    take_as_long_as_told();
     if (is_last())
         kill(getpid(), SIGKILL);
-    struct pending *first = files[fd].durable ? taken(files[fd].durable) : NULL;
     int error = control->sync_error, done = error ? refused(error) : sync(fd);
-    settle(files[fd].durable, first, files[fd].durable && !done);
+    settle(durable, first, durable && !done);
+    return done;
+}
+
+/* One after another of each file: whoever has nothing to write because another's sync is at it must not be told that
+   it is kept before it is. */
+static int synced(int fd, int (*sync)(int))
+{
+    __atomic_add_fetch(&control->syncs, 1, __ATOMIC_SEQ_CST);
+    if (!files[fd].durable)
+        return synced_now(fd, sync);
+    pthread_mutex_t *syncing = syncing_of(files[fd].durable);
+    pthread_mutex_lock(syncing);
+    int done = synced_now(fd, sync);
+    pthread_mutex_unlock(syncing);
     return done;
 }
 

@@ -88,7 +88,7 @@ class FaultyDisk:
         self.control.hold_syncs = True
 
     def delays_syncs(self, milliseconds: int) -> None:
-        """Every sync takes so long, beside what it takes anyway."""
+        """Every sync that begins from now on takes so long, beside what it takes anyway."""
         self.control.sync_delay = milliseconds
 
     def crashes_at(self, number: int) -> None:
