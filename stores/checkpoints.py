@@ -2,6 +2,9 @@
 
 SQLite would do that within a commit, which would take as long as thousands of pages take. Here a thread of its own does
 the most of it; the writer does the few pages that have come meanwhile, whereupon its next commit begins the WAL anew.
+
+The other thread never begins when nothing is left to move. SQLite before 3.51.3 can take pages for moved that are not
+if a commit begins the WAL anew while a checkpoint begins; no commit does so while pages are left.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ class Checkpoints:
             return
         if self._left is not None and self._left <= FEW:
             self._left = None
+            self._written = 0
             connection.execute(_CHECKPOINT).fetchone()
         elif self._left is not None or self._written >= ENOUGH:
             self._begin()
