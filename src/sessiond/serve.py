@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SWITCH_SECONDS = 0.002
-"""For which the event loop keeps the interpreter to itself while a thread of the store wants it. Measured: with Python's own
-5 ms single requests wait longer for their commits, with 0.5 ms a tenth fewer are answered under full load."""
+"""For which the event loop keeps the interpreter to itself while a thread of the store wants it. With Python's own 5 ms
+single requests were measured to wait longer for their commits, with 0.5 ms a tenth fewer were answered at full load."""
 SPARE_DESCRIPTORS = 64
 """File descriptors beside those of the gateways: listeners, scrapes, logs, the loop's own."""
 
