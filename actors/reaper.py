@@ -80,10 +80,11 @@ class ReaperActor(ServiceActor):
             self._end_overdue(now, most - self._end_lost(now, most))
         else:
             self._end_lost(now, most - self._end_overdue(now, most))
-        if self._context.residence is not None and self._context.residence.leave():
-            return False
+        has_more_to_forget = not self._forget_overdue(now, 2 * most)
+        residence = self._context.residence
+        has_more_to_leave = residence is not None and residence.leave()
         has_backlog = self._context.wheel.backlog or self._context.incarnations.graces.backlog
-        return self._forget_overdue(now, 2 * most) and not has_backlog
+        return not (has_more_to_forget or has_more_to_leave or has_backlog)
 
     def _allowance(self, now: Instant) -> int:
         """How many may end in the sweep of ``now``: never more than two sweeps' share, however late it comes."""

@@ -205,8 +205,8 @@ class Residence:
             holder.sessions.add(live.seq)
 
     def leave(self) -> bool:
-        """Have some of those leave who are to; whether there may be more."""
-        now = self._now
+        """Have some of those leave who are to; whether all did, so that there may be more."""
+        now, left = self._now, self.left
         leaving = self._residents.leaving(now.monotonic, self._directory.resident_count, self._activity, LEAVE)
         unkept = self._store.unkept() if leaving else ()
         for seq in leaving:
@@ -215,7 +215,7 @@ class Residence:
                 self._leave(entry)
             else:
                 self._residents.add(seq, now.monotonic)
-        return len(leaving) == LEAVE
+        return self.left - left == LEAVE
 
     def _activity(self, seq: int) -> float | None:
         entry = self._directory.at(seq)

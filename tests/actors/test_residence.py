@@ -15,6 +15,7 @@ from services import service
 from sessiond.actors import passive, passive_requests, twofold
 from sessiond.actors.errors import Conflict, InvalidRequest, LimitExceeded, NotFound, Unavailable
 from sessiond.actors.limits import Limit
+from sessiond.actors.residence import LEAVE
 from sessiond.actors.session import SessionActor
 from sessiond.actors.settings import GatewaySettings, Residing
 from sessiond.stores import reader
@@ -110,6 +111,20 @@ def test_who_was_just_used_stays_however_many_there_are(path):
         assert residents(manager) == {session_id}
         manager.pass_time(3)
         assert not residents(manager)
+
+
+def test_those_who_have_to_stay_keep_the_reaper_from_nothing(path):
+    """However many they are, a sweep forgets what is due, and is done."""
+    with serving(path, residing=Residing(quiet=QUIET, residents=0)) as manager:
+        refs = [manager.ref(manager.create()) for _ in range(2 * LEAVE)]
+        ended = manager.create()
+        manager.end_session(ended)
+        manager.settle()
+        manager.clock.advance(61)
+        assert manager.sweep()
+        with pytest.raises(NotFound):
+            manager.get(ended)
+        assert len(residents(manager)) == len(refs)
 
 
 def test_whose_ref_somebody_has_stays(manager):
