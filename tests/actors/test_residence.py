@@ -116,8 +116,8 @@ def test_who_was_just_used_stays_however_many_there_are(path):
 def test_those_who_have_to_stay_keep_the_reaper_from_nothing(path):
     """However many they are, a sweep forgets what is due, and is done."""
     with serving(path, residing=Residing(quiet=QUIET, residents=0)) as manager:
-        refs = [manager.ref(manager.create()) for _ in range(2 * LEAVE)]
         ended = manager.create()
+        refs = [manager.ref(manager.create()) for _ in range(LEAVE)]
         manager.end_session(ended)
         manager.settle()
         manager.clock.advance(61)
