@@ -136,12 +136,11 @@ class Store(Protocol):
         """The sessions of which something was handed over, an activity at least, that is not kept yet."""
         ...
 
-    def load(self, seq: int) -> Pending[Live | None]:
-        """A live session as it is kept, None if there is none. Pending; fails with ``Unavailable``."""
-        ...
-
     def load_all(self, seqs: Iterable[int]) -> Pending[dict[int, Live]]:
-        """``load`` of many, some hundreds, that are read together; without those that there are not."""
+        """Live sessions as they are kept, some hundreds that are read together; without those that there are not.
+
+        Pending; fails with ``Unavailable``.
+        """
         ...
 
     def read(self, query: Callable[[Any], R]) -> Pending[R]:

@@ -71,10 +71,6 @@ class Folding:
 
     # On the dispatcher's thread
 
-    def has(self, seq: int) -> bool:
-        """Whether the latest image of a session is not in the table yet."""
-        return seq in self._latest.images or seq in self._old.images
-
     def live(self, seq: int) -> Live | None:
         """The latest of a session, if its image is not in the table yet."""
         image = self._latest.images.get(seq) or self._old.images.get(seq)

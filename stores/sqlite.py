@@ -153,19 +153,6 @@ class SqliteStore:
         """See ``Store``."""
         return self._writer.sessions()
 
-    def is_folded(self, seq: int) -> bool:
-        """Whether the latest of a session is in its table, rather than in memory, as far as it is settled."""
-        return not self._folding.has(seq)
-
-    def load(self, seq: int) -> Pending[Live | None]:
-        """See ``Store``."""
-        live = self._folding.live(seq)
-        if live is not None or self._folding.is_gone(seq):
-            known: Pending[Live | None] = Pending()
-            known.set(live)
-            return known
-        return self._loader.ask(functools.partial(_load, seq, self._folding.touched(seq)))
-
     def load_all(self, seqs: Iterable[int]) -> Pending[dict[int, Live]]:
         """See ``Store``."""
         known: dict[int, Live] = {}
@@ -181,11 +168,6 @@ class SqliteStore:
     def read(self, query: Callable[[sqlite3.Connection], R]) -> Pending[R]:
         """See ``Store``."""
         return self._reader.ask(query)
-
-
-def _load(seq: int, touched: float, connection: sqlite3.Connection) -> Live | None:
-    row = connection.execute("SELECT touched, image FROM sessions WHERE seq = ?", (seq,)).fetchone()
-    return None if row is None else Live(seq, activity(row[1], max(row[0], touched)), row[1])
 
 
 def _load_all(known: dict[int, Live], touched: dict[int, float], connection: sqlite3.Connection) -> dict[int, Live]:

@@ -131,6 +131,10 @@ class Stored:
             raise error
         return value
 
+    def load(self, seq):
+        """A live session as it is kept, None if there is none."""
+        return self.answer(self.store.load_all([seq])).get(seq)
+
     def close(self):
         self.store.close()
 
