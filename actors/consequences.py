@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from sessiond.actors.retention import EndedSession
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from sessiond.actors.record import Session
     from sessiond.actors.session import SessionActor
 
-__all__ = ["AtOnce", "Consequences", "count_end", "forget", "hang_up"]
+__all__ = ["AtOnce", "Consequences", "count_end", "forget", "hang_up", "pass_on"]
 
 _TOLD = frozenset({"setup_timeout", "idle_timeout", "max_duration", "admin"})
 """A gateway is told to hang up what ended for these reasons. Of what ended because it is lost it knows better, and a
@@ -29,14 +29,6 @@ class Consequences(Protocol):
     @property
     def is_available(self) -> bool:
         """Whether changes can be made at all."""
-        ...
-
-    def refuse(self) -> NoReturn:
-        """Say why none can be made.
-
-        Raises:
-            Unavailable: always.
-        """
         ...
 
     def begun(self, session: SessionActor) -> None:
@@ -73,10 +65,6 @@ class AtOnce:
     is_available = True
     beginning = 0
 
-    def refuse(self) -> NoReturn:
-        """See ``Consequences``; never called."""
-        raise AssertionError
-
     def __init__(self, context: Context) -> None:
         """Act on these books."""
         self._context = context
@@ -110,10 +98,7 @@ class AtOnce:
 
     def claimed(self, session: SessionActor, old: Session, holder: Incarnation | None) -> None:
         """See ``Consequences``."""
-        if holder is not None:
-            holder.sessions.discard(session.seq)
-        if session.incarnation is not None:
-            session.incarnation.sessions.add(session.seq)
+        pass_on(session.seq, holder, session.incarnation)
         if self._context.recording is not None:
             self._publish(session, old)
 
@@ -144,6 +129,14 @@ class AtOnce:
         deadline = session.deadline()
         expires_at = None if deadline is None else deadline.start.wall + deadline.seconds
         recording.session_changed(old, session.record, session.touched.wall, expires_at, session.is_suspect)
+
+
+def pass_on(seq: int, holder: Incarnation | None, successor: Incarnation | None) -> None:
+    """A session is held by ``successor`` from now on, and by ``holder`` no more."""
+    if holder is not None:
+        holder.sessions.discard(seq)
+    if successor is not None:
+        successor.sessions.add(seq)
 
 
 def count_end(context: Context, record: Session, final: Session) -> None:

@@ -25,7 +25,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -36,9 +36,9 @@ from sessiond.actors.lifecycle import dismiss
 from sessiond.actors.on_way import Begun, Change, Changed, Ended
 from sessiond.actors.passive import PASSIVE
 from sessiond.actors.retention import EndedSession
-from sessiond.actors.retention import pack as pack_record
 from sessiond.actors.standing import Standing, newest
 from sessiond.actors.store import Ending, StoreError
+from sessiond.actors.turns import run
 
 if TYPE_CHECKING:
     from sessiond.actors.clock import Instant
@@ -63,7 +63,14 @@ SEQ, CHANGES = "seq", "changes"
 class _EndedAhead(EndedSession):
     """What its requests meet of a session that has ended, as long as that is not settled."""
 
-    journal: Any = None
+    final: Session
+    """The last record, which is packed when it is kept for longer."""
+    journal: Any
+
+    @property
+    def record(self) -> Session:
+        """The last record."""
+        return self.final
 
     def run_turn(self, operation: Callable[[Any], R]) -> R:
         """See ``Performer``."""
@@ -111,13 +118,14 @@ class Journal:
         """See ``Consequences``."""
         return self.failure is None
 
-    def refuse(self) -> NoReturn:
-        """See ``Consequences``."""
-        raise Unavailable(f"The store cannot keep changes now: {self.failure}")
+    def check(self) -> None:
+        """Raises ``Unavailable`` if nothing can be changed now."""
+        if self.failure is not None:
+            raise Unavailable(f"The store cannot keep changes now: {self.failure}")
 
     def begun(self, session: SessionActor) -> None:
         """See ``Consequences``."""
-        self._check()
+        self.check()
         standing = session.standing = Standing.of(session)
         change = Begun(standing, self._store.keep(session.seq, self._image(session)), standing.state)
         self._context.admission.expect(session.record)
@@ -150,13 +158,13 @@ class Journal:
         self, session: SessionActor, final: Session, timeline: bytes, now: Instant, told: Incarnation | None
     ) -> None:
         """See ``Consequences``."""
-        self._check()
+        self.check()
         standing, request = _standing(session), session.request
         ending = Ending(session.seq, final, timeline, *(self._named(request) or (None, None)))
         change = Ended(standing, self._store.end(ending), standing.state, ending=ending, told=told)
         if not self._is_relaxed:
             standing.newest = self._context.directory.by_id[final.id] = _EndedAhead(
-                session.seq, final.id, final.external_id, pack_record(final), timeline, request, math.inf, self
+                session.seq, final.id, final.external_id, b"", timeline, request, math.inf, final, self
             )
         self._join(change)
         self._has_ended = True
@@ -187,15 +195,11 @@ class Journal:
 
     def turn_of_ended(self, ended: EndedSession, operation: Callable[[Any], R]) -> R:
         """The same of one that has ended."""
-        value: R = None  # type: ignore[assignment]  # told only if there is no error
-        error: SessiondError | None = None
         try:
-            value = operation(ended)
-        except SessiondError as refused:
-            error = refused
-        except BaseException as crash:  # noqa: BLE001  (as above)
-            error = ended._crashed(crash)
-        return self.reply(ended.seq, value, error)
+            value = run(ended, operation)
+        except SessiondError as error:
+            return self.reply(ended.seq, cast("R", None), error)
+        return self.reply(ended.seq, value)
 
     def reply(self, seq: int, value: R, error: SessiondError | None = None) -> R:
         """Tell ``value``, or raise ``error``: once all is settled, if a change of that session is on its way."""
@@ -299,10 +303,6 @@ class Journal:
 
     # Inside
 
-    def _check(self) -> None:
-        if self.failure is not None:
-            self.refuse()
-
     def _named(self, request: RequestKey | None) -> tuple[str, bytes] | None:
         return None if request is None else (request.request_id, self._context.requests.digest(request))
 
@@ -325,11 +325,8 @@ class Journal:
             self._touched.add(session.seq)
 
     def _keep(self, session: SessionActor) -> Changed:
-        if self.failure is not None:
-            self.refuse()
-        standing = session.standing
-        assert standing is not None  # the journal has seen it begin
-        change = Changed(standing, self._store.keep(session.seq, self._image(session)), session.state())
+        self.check()
+        change = Changed(_standing(session), self._store.keep(session.seq, self._image(session)), session.state())
         self._join(change)
         return change
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sessiond.actors.consequences import count_end, hang_up
+from sessiond.actors.consequences import count_end, hang_up, pass_on
 
 if TYPE_CHECKING:
     from sessiond.actors.context import Context
@@ -61,7 +61,7 @@ class Changed(Change, gc=False):
         standing, new = self.standing, self.state
         old, standing.state = standing.state, new
         if old.incarnation is not new.incarnation:
-            _pass_on(standing.seq, old.incarnation, new.incarnation)
+            pass_on(standing.seq, old.incarnation, new.incarnation)
         if old.record is not new.record:
             _reindex(context, standing.seq, old.record, new.record)
             if context.recording is not None:
@@ -79,20 +79,13 @@ class Ended(Change, gc=False, kw_only=True):
         """See ``Change``."""
         standing, final = self.standing, self.ending.final
         old, request = standing.state, standing.actor.request
-        _pass_on(standing.seq, old.incarnation, None)
+        pass_on(standing.seq, old.incarnation, None)
         ended = context.retention.keep(standing.seq, final, self.ending.timeline, request, context.clock.read())
         context.directory.end(ended, old.record)
         standing.actor.standing = None  # the two would keep each other
         count_end(context, old.record, final)
         if self.told is not None:
             hang_up(context, final, standing.seq, self.told)
-
-
-def _pass_on(seq: int, holder: Incarnation | None, successor: Incarnation | None) -> None:
-    if holder is not None:
-        holder.sessions.discard(seq)
-    if successor is not None:
-        successor.sessions.add(seq)
 
 
 def _reindex(context: Context, seq: int, old: Session, new: Session) -> None:

@@ -237,8 +237,8 @@ class RegistryActor(QueryRegistry, GatewayRegistry, RecordRegistry, Administrato
                 return context.residence.after(passive, lambda: self.create(new))
             if (created := self._created_before(new)) is not None:
                 return created
-        if not context.consequences.is_available:
-            context.consequences.refuse()
+        if context.journal is not None:
+            context.journal.check()
         most = self._most - context.consequences.beginning
         if len(context.directory) >= most and context.directory.live_count >= most:
             context.tally.count_refused(MAX_SESSIONS)
