@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from sessiond.actors.params import Seconds
+from sessiond.actors.settings import Residing
 
 __all__ = ["StoreSettings"]
 
@@ -36,7 +37,7 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             description="A session of which nothing has been heard for so long leaves memory until it is needed; 0 is "
             "never."
         ),
-    ] = 600.0
+    ] = Residing().quiet
     residents: Annotated[
         int,
         Meta(
@@ -44,7 +45,7 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             le=10_000_000,
             description="Sessions in memory at most, some 1.5 KB each; of more the quietest leave.",
         ),
-    ] = 200_000
+    ] = Residing().residents
     interval: Annotated[
         float,
         Meta(gt=0, le=60, description="With relaxed durability changes are put on the disk once in so many seconds."),

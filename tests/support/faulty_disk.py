@@ -10,14 +10,13 @@ import errno
 import mmap
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from polling import PATIENCE, eventually
+
 __all__ = ["FaultyDisk", "compile_faulty_disk"]
 
-PATIENCE = 30
-"""Seconds after which a test that waits has failed. No test that passes waits for so long."""
 SOURCE = Path(__file__).with_name("faulty_disk.c")
 
 
@@ -118,7 +117,4 @@ class FaultyDisk:
 
     def waits(self, what: Callable[[Control], bool]) -> None:
         """Return once that is so; the process has no other way to say so."""
-        ends = time.monotonic() + PATIENCE
-        while not what(self.control):
-            assert time.monotonic() < ends, "the disk was not asked"
-            time.sleep(0.001)
+        eventually(lambda: what(self.control), "the disk is asked", every=0.001)

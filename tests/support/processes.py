@@ -7,12 +7,12 @@ import os
 import re
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from polling import eventually
 from prometheus_client.parser import text_string_to_metric_families
 
 __all__ = ["SERVE", "Process", "process"]
@@ -54,11 +54,12 @@ class Process:
 
     def await_readiness(self, status: int) -> str:
         """Return once ``/readyz`` has that status; its text."""
-        ends = time.monotonic() + PATIENCE
-        while (now := self.readiness())[0] != status:
-            assert time.monotonic() < ends, f"/readyz is {now}"
-            time.sleep(0.01)  # it has better things to do than to answer
-        return now[1]
+
+        def text() -> list[str]:
+            now, told = self.readiness()
+            return [told] if now == status else []
+
+        return eventually(text, f"/readyz is {status}")[0]
 
     def stop(self, number: int) -> int:
         """Send it a signal that ends it; its exit code."""

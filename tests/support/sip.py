@@ -14,10 +14,12 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+
+from polling import PATIENCE, eventually
 
 import sessiond
 
@@ -27,7 +29,6 @@ __all__ = [
     "Call",
     "Kamailio",
     "Sipp",
-    "eventually",
     "example",
     "free_port",
     "kamailio",
@@ -39,16 +40,6 @@ __all__ = [
 EXAMPLE = Path(__file__).parents[2] / "examples" / "kamailio"
 NAME = "gw-sip"
 """What Kamailio is called."""
-PATIENCE = 30
-"""Seconds after which a test that waits has failed. No test that passes waits for so long."""
-
-
-def eventually(holds: Callable[[], object], what: str) -> None:
-    """Return when ``holds`` does. A program that gives no event is asked every hundredth of a second."""
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
-        time.sleep(0.01)
 
 
 def free_port() -> int:

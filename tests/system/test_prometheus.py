@@ -10,11 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from urllib.parse import quote
 
 import msgpack
 import pytest
+from polling import eventually
 
 PATIENCE = 60
 """Seconds after which the test has failed; Prometheus needs two or three."""
@@ -90,16 +90,16 @@ def gateway(address: str, *requests) -> list:
 
 def await_values(ask, expression: str, expected: dict[str, float]) -> None:
     """Ask Prometheus, whose time is not ours, until it finds these values by the only label of their series."""
-    deadline = time.monotonic() + PATIENCE
-    found = None
-    while found != expected:
-        assert time.monotonic() < deadline, f"Prometheus still says that {expression} is {found}"
-        time.sleep(0.05)
+
+    def is_found() -> bool:
         with contextlib.suppress(OSError):  # it does not listen yet
             answer = ask(f"/api/v1/query?query={quote(expression)}")
-            found = answer and {
+            return bool(answer) and expected == {
                 label: float(each["value"][1]) for each in answer["result"] for label in each["metric"].values()
             }
+        return False
+
+    eventually(is_found, f"Prometheus finds {expected} by {expression}", every=0.05)
 
 
 @pytest.mark.needs("prometheus")

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 
 import pytest
 import webrtc
+from polling import eventually
 from proxies import cut, passing, proxying
 
 from sessiond import Client, errors
@@ -48,11 +49,7 @@ def ask():
 
 def until(condition):
     """Wait until ``condition()`` is something, and what."""
-    deadline = time.monotonic() + webrtc.PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)  # or the asking slows down what it waits for
-    return found
+    return eventually(condition, "what the peers lead to", every=0.02)
 
 
 def sessions(client, **filters):

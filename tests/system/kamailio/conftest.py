@@ -7,7 +7,8 @@ import shutil
 from contextlib import ExitStack
 
 import pytest
-from sip import EXAMPLE, NAME, eventually, free_port, kamailio, lacking, sidecar, sipp
+from polling import eventually
+from sip import EXAMPLE, NAME, free_port, kamailio, lacking, sidecar, sipp
 
 from sessiond import Client
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from sip import NAME, eventually, example
+from polling import eventually
+from sip import NAME, example
 
 from sessiond.actors.results import Author, HistoryEntry
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from sip import NAME, eventually
+from polling import eventually
+from sip import NAME
 
 from sessiond import errors
 

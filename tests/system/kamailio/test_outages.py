@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 
 import pytest
-from sip import eventually, example
+from polling import eventually
+from sip import example
 
 from sessiond import Client, errors
 
