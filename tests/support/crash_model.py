@@ -3,6 +3,10 @@
 A ``Line`` is one connection: requests in one order, of which some have been answered. A service that loses nothing and
 does nothing by halves comes back with what a beginning of that order makes of the calls, and with no less of it than
 has been answered. (Only an answer that tells of nothing new may come while changes of other calls are not kept yet.)
+
+Requests of one call are carried out in order. Those of different calls are too, unless one of the calls has been quiet,
+or is from before the start: such a call may have to be read first, and its requests wait for that while those of other
+calls go on. So a quiet call may have had less than that beginning, but no less than was answered of itself.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ __all__ = ["TOUCHES_KEPT", "Call", "Line", "Lost", "Op", "Seen", "after", "is_sa
 
 TOUCHES_KEPT = 2.0
 """Seconds after which a touch has to be kept."""
+QUIET = 1.0
+"""Seconds after which a call of which nobody asked anything may have to be read."""
 ONE_MOMENT = 0.25
 """Seconds that a service may take for one moment: all that it reads together is as of when it began to read."""
 
@@ -223,6 +229,10 @@ class Line:
     """For each of ``sent`` the number of the last one, itself maybe, that changed its call; -1 if none has."""
     _changed: dict[str, int] = field(default_factory=dict)
     """The last one that changed a call, by external id."""
+    _kept_of: dict[str, int] = field(default_factory=dict)
+    """``kept`` of what is about one call, by external id."""
+    _awake: dict[str, float] = field(default_factory=dict)
+    """The calls that cannot have been quiet, by external id, and when somebody asked of them last."""
 
     def send(self, op: Op) -> int:
         """Note that ``op`` goes out now; its number."""
@@ -230,6 +240,10 @@ class Line:
         call = after(before, op)
         if before is None or call.version > before.version:
             self._changed[op.name] = number
+        if before is None or self._awake.get(op.name, -math.inf) > op.sent_at - QUIET:
+            self._awake[op.name] = op.sent_at
+        else:
+            self._awake.pop(op.name, None)
         self.sent.append(op)
         self.expected[op.name] = call
         self._decisive.append(self._changed.get(op.name, -1))
@@ -237,7 +251,14 @@ class Line:
 
     def answer(self, number: int) -> None:
         """That request has been answered, so what it tells of its call is kept, and every change before that."""
-        self.kept = max(self.kept, self._decisive[number] + 1)
+        name, kept = self.sent[number].name, self._decisive[number] + 1
+        self.kept = max(self.kept, kept)
+        self._kept_of[name] = max(self._kept_of.get(name, 0), kept)
+
+    def forget_answers(self) -> None:
+        """They have promised nothing."""
+        self.kept = 0
+        self._kept_of.clear()
 
     def observe(self, name: str, version: int) -> None:
         """Somebody has seen that version of a call: nobody ever sees what may still be lost."""
@@ -256,36 +277,37 @@ class Line:
         """Take over what the service shows of all calls of this line; how many of those in doubt were carried out.
 
         Raises:
-            Lost: no beginning of what was sent makes this of them.
+            Lost: nothing that may be left of what was sent makes this of them.
         """
-        touches_until = crashed_at - TOUCHES_KEPT
-        calls = dict(self.calls)
-        for op in self.sent[: self.kept]:
-            calls[op.name] = after(calls.get(op.name), op, touches_until)
-        wrong = {name: call.differences(seen.get(name)) for name, call in calls.items()}
-        wrong = {name: texts for name, texts in wrong.items() if texts}
+        calls, done, touches_until = dict(self.calls), 0, crashed_at - TOUCHES_KEPT
+        wrong = {name: texts for name, call in calls.items() if (texts := call.differences(seen.get(name)))}
         wrong |= {name: ["nobody has asked for it, or too late"] for name in seen.keys() - calls.keys()}
-        fewest = wrong
-        for number in range(self.kept, len(self.sent) + 1):
-            if not wrong:
-                return self._settle(calls, seen, number)
-            if number == len(self.sent):
-                break
-            op = self.sent[number]
+        fewest = None
+        for number, op in enumerate([*self.sent, None]):
+            if number >= self.kept:
+                if not wrong:
+                    return self._settle(calls, seen, done)
+                if fewest is None or len(wrong) < len(fewest):
+                    fewest = wrong.copy()
+            if op is None or self._has_ceased(op.name, number, wrong):
+                continue
             calls[op.name] = after(calls.get(op.name), op, touches_until)
+            done += number >= self.kept
             texts = calls[op.name].differences(seen.get(op.name))
-            wrong = {name: given for name, given in wrong.items() if name != op.name}
+            wrong.pop(op.name, None)
             if texts:
                 wrong[op.name] = texts
-            fewest = min(fewest, wrong, key=len)
-        raise Lost("; ".join(f"{name}: {', '.join(texts)}" for name, texts in sorted(fewest.items())[:5]))
+        raise Lost("; ".join(f"{name}: {', '.join(texts)}" for name, texts in sorted((fewest or {}).items())[:5]))
 
-    def _settle(self, calls: Mapping[str, Call], seen: Mapping[str, Seen], number: int) -> int:
-        done = number - self.kept
+    def _has_ceased(self, name: str, number: int, wrong: Mapping[str, object]) -> bool:
+        """Whether a call may have had nothing from that request on, and looks so."""
+        return name not in self._awake and name not in wrong and number >= self._kept_of.get(name, 0)
+
+    def _settle(self, calls: Mapping[str, Call], seen: Mapping[str, Seen], done: int) -> int:
         self.calls = {name: replace(call, shown=seen[name].record) for name, call in calls.items()}
         self.expected = dict(self.calls)
-        self.kept = 0
-        for each in (self.sent, self._decisive, self._changed):
+        self.forget_answers()
+        for each in (self.sent, self._decisive, self._changed, self._awake):
             each.clear()
         return done
 

@@ -138,7 +138,7 @@ class CrashTest:
             thread.finish()
         if self._is_relaxed:
             for line in self._lines.values():
-                line.kept = 0
+                line.forget_answers()
         else:
             self._number = watcher.number
             for name, version in watcher.versions.items():

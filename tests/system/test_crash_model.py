@@ -203,3 +203,59 @@ def test_a_repeated_create_is_the_same_request():
     again = repeated(line.expected["gw/0"], CRASHED_AT)
     assert again.params == created().params
     assert after(line.expected["gw/0"], again) is line.expected["gw/0"]
+
+
+def later(name, method, *arguments, after=0.0):
+    return Op(name, method, ({"gateway": "gw", "external_id": name}, *arguments), CRASHED_AT - 10 + after)
+
+
+def other(op, name):
+    (given,) = op.params
+    return op._replace(name=name, params=({**given, "external_id": name},))
+
+
+def of_before(*names):
+    """A line with these calls, after a crash."""
+    line = Line()
+    for name in names:
+        line.send(other(created(), name))
+    line.recover(seen(line.expected), CRASHED_AT)
+    return line
+
+
+def test_requests_for_a_call_that_had_to_be_read_may_be_overtaken():
+    line = of_before("gw/0", "gw/1")
+    line.send(later("gw/0", "update_session_metadata", {"a": 1}))
+    line.send(other(created(), "gw/2"))
+    calls = made_of(line.sent[1:], line.calls)
+    assert line.recover(seen(calls), CRASHED_AT) == 1
+
+
+def test_but_not_once_they_are_answered():
+    line = of_before("gw/0", "gw/1")
+    line.answer(line.send(later("gw/0", "update_session_metadata", {"a": 1})))
+    line.send(later("gw/1", "update_session_metadata", {"a": 1}))
+    with pytest.raises(Lost):
+        line.recover(seen(made_of(line.sent[1:], line.calls)), CRASHED_AT)
+
+
+def test_requests_for_one_call_are_never_left_out():
+    line = of_before("gw/0")
+    line.send(later("gw/0", "update_session_metadata", {"a": 1}))
+    line.send(later("gw/0", "update_session_metadata", {"b": 1}))
+    with pytest.raises(Lost):
+        line.recover(seen(made_of(line.sent[1:], line.calls)), CRASHED_AT)
+
+
+@pytest.mark.parametrize(("pause", "may_be_overtaken"), [(0.5, False), (1.5, True)])
+def test_a_new_call_has_to_be_read_only_if_it_was_quiet(pause, may_be_overtaken):
+    line = of_before("gw/1")
+    line.send(created())
+    line.send(later("gw/0", "update_session_metadata", {"a": 1}, after=pause))
+    line.send(later("gw/1", "update_session_metadata", {"a": 1}, after=pause))
+    left = seen(made_of([line.sent[0], line.sent[2]], line.calls))
+    if may_be_overtaken:
+        assert line.recover(left, CRASHED_AT) == 2
+    else:
+        with pytest.raises(Lost):
+            line.recover(left, CRASHED_AT)
