@@ -75,17 +75,16 @@ class Held(Pending[T], gc=False):
     There is one for each request that waits for the store: so they are light, and nothing for the garbage collector.
     """
 
+    answer: T | None = None
+    """What is told then."""
+    error: BaseException | None = None
+    """Raised instead of the answer, if it is not None."""
     position: int = 0
     """Up to which everything is to be kept before."""
 
-    @classmethod
-    def back(cls, answer: T, error: BaseException | None, position: int) -> Held[T]:
-        """Hold ``answer`` back, or ``error`` if that is not None, until everything up to ``position`` is kept."""
-        return cls(_value=answer, _error=error, position=position)
-
     def release(self) -> None:
         """Tell it."""
-        self._finish(self._value, self._error)
+        self._finish(self.answer, self.error)
 
 
 class ReplyFuture(pykka.Future[T]):

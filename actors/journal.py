@@ -177,21 +177,20 @@ class Journal:
 
     def turn(self, session: SessionActor, operation: Callable[[Any], R]) -> R:
         """What comes of ``operation``, held back until all that it is based on is settled."""
-        change, touched = self._latest.get(session.seq), session.touched
-        value: R = None  # type: ignore[assignment]  # told only if there is no error
-        error: SessiondError | None = None
+        seq, touched = session.seq, session.touched
+        change = self._latest.get(seq)
         try:
             value = operation(session)
         except SessiondError as refused:
-            error = refused
             self._take_back(session, change)
+            return self.reply(seq, cast("R", None), refused)
         except BaseException as crash:  # noqa: BLE001  (as in ``guard.run``)
             self._take_back(session, change)
-            error = session._crashed(crash)
-        else:
-            if session.touched is not touched and self._latest.get(session.seq) is change:
-                self._touch(session)
-        return self.reply(session.seq, value, error)
+            return self.reply(seq, cast("R", None), session._crashed(crash))
+        latest = self._latest.get(seq)
+        if latest is change and session.touched is not touched:
+            self._touch(session)
+        return value if latest is None else self._hold(value)
 
     def turn_of_ended(self, ended: EndedSession, operation: Callable[[Any], R]) -> R:
         """The same of one that has ended."""
@@ -204,14 +203,14 @@ class Journal:
     def reply(self, seq: int, value: R, error: SessiondError | None = None) -> R:
         """Tell ``value``, or raise ``error``: once all is settled, if a change of that session is on its way."""
         if seq in self._latest:
-            return self._hold(value, error)
+            return self._hold(value, None if error is None else error.bare())
         if error is not None:
             raise error
         return value
 
     def reply_after_all(self, value: R) -> R:
         """Tell ``value`` once everything is settled that has changed by now."""
-        return self._hold(value, None) if self._on_way else value
+        return self._hold(value) if self._on_way else value
 
     def addressed(self, gateway: str | None, external_id: str) -> tuple[list[Known], Known | None]:
         """See ``Context``."""
@@ -243,10 +242,11 @@ class Journal:
 
     def settled(self, position: int) -> None:
         """See ``Keeper``."""
-        while self._on_way and self._on_way[0].position <= position:
-            self._settle(self._on_way.popleft())
-        while self._held and self._held[0].position <= position:
-            self._held.popleft().release()
+        on_way, held = self._on_way, self._held
+        while on_way and on_way[0].position <= position:
+            self._settle(on_way.popleft())
+        while held and held[0].position <= position:
+            held.popleft().release()
         if self._has_ended and self.call_ended is not None:
             self._has_ended = False
             self.call_ended()
@@ -325,7 +325,8 @@ class Journal:
             self._touched.add(session.seq)
 
     def _keep(self, session: SessionActor) -> Changed:
-        self.check()
+        if self.failure is not None:  # as ``check``, which is most often needless
+            self.check()
         change = Changed(_standing(session), self._store.keep(session.seq, self._image(session)), session.state())
         self._join(change)
         return change
@@ -337,9 +338,9 @@ class Journal:
             self._on_way.append(change)
             self._latest[change.standing.seq] = change
 
-    def _hold(self, value: R, error: SessiondError | None) -> R:
+    def _hold(self, value: R, error: SessiondError | None = None) -> R:
         """Have ``value``, or ``error``, be told once all is settled that is on its way; what it returns is pending."""
-        held = Held.back(value, None if error is None else error.bare(), self._on_way[-1].position)
+        held = Held(answer=value, error=error, position=self._on_way[-1].position)
         self._held.append(held)
         return held  # type: ignore[return-value]  # stands for an R, as in ``perform``
 

@@ -53,7 +53,7 @@ class Connection(asyncio.Protocol):
         """Whether requests wait here: for the loop to come round, or for a limit to be no longer reached."""
         self._is_scheduled = False
         self._is_flushing = False
-        """Whether answers that have come will be flushed as soon as the loop comes round."""
+        """Whether answers that have come will be flushed at the end of the round."""
         self._owed: int | None = None
         """Of the bytes still to come so many will be looked at, if not all: the connection is about to end."""
         self._is_last = False
@@ -242,24 +242,19 @@ class Connection(asyncio.Protocol):
             or responder.settling >= MAX_SETTLING
         )
 
-    def _completed(self, is_one_of_many: bool) -> None:
-        """A pending answer has come. Those that the store has kept come many at once, and are written together."""
+    def _completed(self) -> None:
+        """A pending answer has come: it is flushed with all others of this round."""
         if self._is_closed:
             return
-        if not is_one_of_many:
-            self._go_on()
-        elif not self._is_flushing:
+        if not self._is_flushing:
             self._is_flushing = True
-            self._loop.call_soon(self._go_on)
-
-    def _go_on(self) -> None:
-        self._is_flushing = False
-        self.flush()
+            self._round.unflushed.append(self)
         if self._is_behind or self._is_last:
             self._work_later()
 
     def flush(self) -> None:
         """Hand the answers to the socket in one piece."""
+        self._is_flushing = False
         if self._is_closed:
             return
         answers = self._responder.answers

@@ -6,7 +6,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
 
-__all__ = ["CLOSE_REASONS", "LATENCY_BOUNDS", "MethodTally", "Observed", "observe", "observe_one"]
+__all__ = ["CLOSE_REASONS", "LATENCY_BOUNDS", "MethodTally", "Observed", "observe", "observe_all"]
 
 CLOSE_REASONS = ("not_a_frame", "frame_timeout", "write_timeout", "max_connections", "drain_timeout", "taken_over")
 """Why this side closes connections."""
@@ -38,10 +38,12 @@ def observe(tallies: Iterable[MethodTally], seconds: float) -> None:
         tally.answered = 0
 
 
-def observe_one(tally: MethodTally, seconds: float) -> None:
-    """Count a request that was answered after ``seconds``, by itself."""
-    tally.buckets[bisect_left(LATENCY_BOUNDS, seconds)] += 1
-    tally.seconds += seconds
+def observe_all(waited: Iterable[tuple[MethodTally, float]], now: float) -> None:
+    """Count requests that have been answered ``now``, each by its tally and when it arrived."""
+    for (tally, arrived), count in Counter(waited).items():
+        seconds = now - arrived
+        tally.buckets[bisect_left(LATENCY_BOUNDS, seconds)] += count
+        tally.seconds += count * seconds
 
 
 class Observed:

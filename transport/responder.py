@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ from sessiond.transport.codec import (
 )
 from sessiond.transport.method import SMALL
 from sessiond.transport.methods import METHODS
-from sessiond.transport.observed import MethodTally, Observed, observe_one
+from sessiond.transport.observed import MethodTally, Observed
 from sessiond.transport.round import Round
 
 if TYPE_CHECKING:
@@ -50,17 +49,26 @@ SLOW = BIG_ANSWER + 1
 
 
 class _Waiting(msgspec.Struct, gc=False):
-    """A request whose answer waits for the store; light, since hundreds may wait, and nothing for the collector."""
+    """An answer that waits for the store; light, since hundreds may wait, and nothing for the collector."""
 
     responder: Responder
     msgid: int | None
     tally: MethodTally
     arrived: float
+    answer: bytes
+    code: str | None
+    """Of the error that the answer tells."""
+    error: BaseException | None
+    """That error. Whoever is told another one gets another answer."""
 
-    def __call__(self, result: object, error: BaseException | None) -> None:
+    def __call__(self, _result: object, error: BaseException | None) -> None:
         """See ``Pending.then``."""
-        self.responder.tell(self.msgid, self.tally, self.arrived, result, error)
-        self.responder.told()
+        responder = self.responder
+        responder.settling -= 1
+        if error is self.error or error is None:
+            responder.tell(self.tally, self.arrived, self.answer, self.code)
+        else:
+            responder.fail(self.msgid, self.tally, self.arrived, error)
 
 
 class Responder:
@@ -76,7 +84,7 @@ class Responder:
         observed: Observed,
         loop_round: Round,
         crashed: Callable[[BaseException], Internal],
-        completed: Callable[[bool], None],
+        completed: Callable[[], None],
         peer: Callable[[], Peer],
     ) -> None:
         """Answer from ``registry``.
@@ -86,7 +94,7 @@ class Responder:
             observed: counts the requests.
             loop_round: whoever has requests answered has begun it.
             crashed: told of exceptions that are nobody's error.
-            completed: called when a pending answer has come and is collected; told whether many may come at once.
+            completed: called when a pending answer has come and is collected, in a round.
             peer: gives the client of the connection, for the methods that need it.
         """
         self._registry = registry
@@ -233,8 +241,8 @@ class Responder:
             among.discard(pending)
             if isinstance(error, pykka.ActorDeadError):  # the actor stopped before it came to this request
                 error = Unavailable("The service is stopping")
-            self.tell(msgid, tally, arrived, result, error)
-            self._completed(False)
+            told = self._success(msgid, result) if error is None else self._failure(msgid, error)
+            self.tell(tally, arrived, *told)
 
         among.add(pending)
         pending.then(complete)
@@ -243,21 +251,23 @@ class Responder:
     def _hold(self, held: Held[Any], msgid: int | None, tally: MethodTally) -> int:
         """Answer once ``held`` is kept. The work is done, so that this is not ``SLOW``."""
         self.settling += 1
-        held.then(_Waiting(self, msgid, tally, self._round.arrived))
+        error = held.error
+        answer, code = self._success(msgid, held.answer) if error is None else self._failure(msgid, error)
+        held.then(_Waiting(self, msgid, tally, self._round.arrived, answer, code, error))
         return 0 if self.settling < MAX_SETTLING else SLOW
 
-    def tell(
-        self, msgid: int | None, tally: MethodTally, arrived: float, result: object, error: BaseException | None
-    ) -> None:
+    def tell(self, tally: MethodTally, arrived: float, answer: bytes, code: str | None) -> None:
         """Collect the answer to a request that arrived at that time, on the monotonic clock."""
-        answer, code = self._success(msgid, result) if error is None else self._failure(msgid, error)
-        observe_one(tally, time.monotonic() - arrived)
+        loop_round = self._round
+        if not loop_round.is_open:
+            loop_round.begin()
+        loop_round.waited.append((tally, arrived))
         if code is not None:
-            tally.errors[code] += 1
+            loop_round.failed.append((tally, code))
         if answer:
             self.answers.append(answer)
+        self._completed()
 
-    def told(self) -> None:
-        """An answer that waited for the store has been collected."""
-        self.settling -= 1
-        self._completed(True)
+    def fail(self, msgid: int | None, tally: MethodTally, arrived: float, error: BaseException) -> None:
+        """The same of an error."""
+        self.tell(tally, arrived, *self._failure(msgid, error))

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-from sessiond.transport.observed import MethodTally, observe
+from sessiond.transport.observed import MethodTally, observe, observe_all
 
 if TYPE_CHECKING:
     from sessiond.actors.clock import TurnClock
@@ -42,8 +42,10 @@ class Round:
         """Who is to be flushed at the end."""
         self.answered: list[MethodTally] = []
         """The tallies of the requests answered in it, each once."""
+        self.waited: list[tuple[MethodTally, float]] = []
+        """Those of requests of earlier rounds that are answered in it, and when they arrived (monotonic)."""
         self.failed: list[tuple[MethodTally, str]] = []
-        """Those of them whose answer is an error, and its code."""
+        """Those of all these whose answer is an error, and its code."""
 
     def begin(self) -> None:
         """Begin one."""
@@ -57,8 +59,12 @@ class Round:
         unflushed, self.unflushed = self.unflushed, []
         for each in unflushed:
             each.flush()
-        observe(self.answered, time.monotonic() - self.arrived)
+        now = time.monotonic()
+        observe(self.answered, now - self.arrived)
         self.answered.clear()
+        if self.waited:
+            observe_all(self.waited, now)
+            self.waited.clear()
         for tally, code in self.failed:
             tally.errors[code] += 1
         self.failed.clear()

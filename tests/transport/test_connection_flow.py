@@ -131,6 +131,7 @@ def test_pending_answers_are_overtaken(connection):
     assert connection.answers == [2, 4]
     connection.registry.pending[1].set("late")
     connection.registry.pending[0].set("later")
+    connection.end_round()
     assert connection.answers == [2, 4, 3, 1]
 
 
@@ -168,9 +169,11 @@ def test_a_client_that_does_not_pipeline_is_stopped_as_well(limited):
 def test_pending_answers_to_a_client_that_is_gone_are_dropped(connection):
     connection.receive(gets(1, 2))
     connection.registry.pending[0].set("x")
+    connection.end_round()
     connection.socket.abort()
     connection.loop.settle()
     connection.registry.pending[1].set("x")
+    connection.end_round()
     assert connection.answers == [1]
     assert not connection.is_joined
 
@@ -180,6 +183,7 @@ def test_what_cannot_be_encoded_is_a_crash_of_that_request_only(connection):
     connection.receive(request(1, "touch_session", "x"), gets(2), pings(3))
     connection.receive(request(4, "touch_session", "x"))
     connection.registry.pending[0].set(object())
+    connection.end_round()
     assert connection.answers == [1, 3, 4, 2]
     assert [type(error) for error in connection.crashes] == [TypeError] * 3
 
@@ -467,4 +471,5 @@ def test_what_was_answered_is_counted_though_the_client_is_gone(limited):
     assert gone.registry.pending[0].is_abandoned
     assert sum(gone.observed.methods["ping"].buckets) == 2
     gone.registry.pending[0].set("late")
+    gone.end_round()
     assert sum(gone.observed.methods["get_session"].buckets) == 1
