@@ -167,6 +167,19 @@ def test_a_read_of_what_many_have_come_to_sees_them_all(path):
         assert stored.rows("SELECT count(*), max(number) FROM records") == [(many, number)]
 
 
+def test_a_read_waits_for_what_came_before_it_and_not_for_what_comes_later(still):
+    most, passed = TUNING.file_rows, []
+    committed(still, *range(1, 1 + 2 * most))
+    store = still.store
+    store._writer.once_filed(lambda: passed.append(len(store._filing._unfiled)))
+    committed(still, 9000)
+    for _ in range(2):
+        assert passed == []
+        store._chores._taken = 1
+        store._writer._do_chores()
+    assert passed == [1]
+
+
 def test_a_few_records_are_filed_after_a_while(still, path):
     (number,) = committed(still, 1)
     still.clock.now += 0.2
