@@ -9,10 +9,10 @@ import msgspec
 
 from sessiond.actors.record import Session
 
-__all__ = ["Image", "pack", "unpack"]
+__all__ = ["Image", "Row", "pack", "unpack"]
 
 
-class _Row(Session, frozen=True, gc=False, array_like=True):
+class Row(Session, frozen=True, gc=False, array_like=True):
     """A record without the names of its fields, which are the same in all.
 
     Fields may be added at the end of ``Session``, with a default, which is what images from before have then.
@@ -35,7 +35,7 @@ class Image(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class _Kept(msgspec.Struct, array_like=True):
-    record: _Row
+    record: Row
     timeouts: tuple[float, float, float] | None
     touched: float
     request: tuple[str, bytes] | None

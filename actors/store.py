@@ -146,6 +146,9 @@ class Store(Protocol):
     def read(self, query: Callable[[Any], R]) -> Pending[R]:
         """What comes of ``query``, run with the store's connection for readers on a thread that may wait.
 
+        It finds the records of all ends that have been acknowledged. While the store cannot keep anything it may miss
+        the latest ones.
+
         Pending; fails with what the query raises, or ``Unavailable``.
         """
         ...

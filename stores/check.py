@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,11 +14,11 @@ import msgspec
 from sessiond.actors.history import read
 from sessiond.actors.image import unpack
 from sessiond.actors.results import Author
-from sessiond.actors.store import StoreError
+from sessiond.actors.store import Ending, StoreError
 from sessiond.stores.database import connect_reader, translated
 from sessiond.stores.recovery import SqliteRecovered
 from sessiond.stores.rows import COLUMNS, ending
-from sessiond.stores.schema import APPLICATION, VERSION
+from sessiond.stores.schema import APPLICATION, READABLE, VERSION
 
 __all__ = ["MOST_PROBLEMS", "Findings", "check"]
 
@@ -35,7 +35,7 @@ class Findings:
     live: int = 0
     """Sessions."""
     records: int = 0
-    """Of calls."""
+    """Of calls; also those that the log has and the table does not."""
     log: int = 0
     """Entries of the log that are not in the table of sessions yet."""
     last: int = 0
@@ -64,7 +64,7 @@ def _refuse_strange(connection: sqlite3.Connection, path: Path) -> None:
     )
     if application != APPLICATION:
         raise StoreError(f"{path} is no store of sessiond")
-    if version != VERSION:
+    if version not in READABLE:
         raise StoreError(f"{path} has schema {version}, and this version of sessiond knows {VERSION}")
 
 
@@ -77,6 +77,8 @@ class _Check:
         self._findings = Findings()
         self._live: dict[int, str] = {}
         """Ids by number."""
+        self._unfiled: list[tuple[int, Ending]] = []
+        """Records by number that only the log has."""
 
     def run(self) -> Findings:
         problems = self._findings.problems
@@ -100,6 +102,7 @@ class _Check:
         self._knows = _authors(recovered)
         findings.log = sum(entries for _, entries, _ in recovered.rows)
         findings.last = recovered.last
+        self._unfiled = list(recovered.unfiled)
         yield from _overlaps(recovered)
         for seq, _, image in itertools.chain.from_iterable(recovered.live()):
             findings.live += 1
@@ -121,19 +124,27 @@ class _Check:
         ids = set(self._live.values())
         if len(ids) < len(self._live):
             yield f"{len(self._live) - len(ids)} live sessions have the id of another one"
+        later = {ended.final.id for _, ended in self._unfiled}
+        findings.records = len(later)
         for values in self._connection.execute(f"SELECT {COLUMNS} FROM records ORDER BY number"):  # noqa: S608  (names)
-            findings.records += 1
-            number, seq = values[:2]
-            if number > findings.last:
-                yield f"record {number} comes after position {findings.last}, the last one"
             try:
                 ended = ending(values)
             except (msgspec.DecodeError, TypeError, ValueError) as error:
-                yield f"record {number} cannot be read ({error})"
+                findings.records += 1
+                yield f"record {values[0]} cannot be read ({error})"
                 continue
-            if seq in self._live or ended.final.id in ids:
-                yield f"record {number}: session {seq} ({ended.final.id}) lives"
-            yield from self._timeline(f"record {number}", ended.timeline)
+            if ended.final.id not in later:  # of two records of one session the later one counts
+                findings.records += 1
+                yield from self._record(values[0], ended, ids)
+        for number, ended in self._unfiled:
+            yield from self._record(number, ended, ids)
+
+    def _record(self, number: int, ended: Ending, live: Collection[str]) -> Iterator[str]:
+        if number > self._findings.last:
+            yield f"record {number} comes after position {self._findings.last}, the last one"
+        if ended.seq in self._live or ended.final.id in live:
+            yield f"record {number}: session {ended.seq} ({ended.final.id}) lives"
+        yield from self._timeline(f"record {number}", ended.timeline)
 
     def _timeline(self, whose: str, timeline: bytes) -> Iterator[str]:
         strangers: set[int] = set()

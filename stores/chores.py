@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from sessiond.stores.checkpoints import Checkpoints
+from sessiond.stores.database import unhurried
 from sessiond.stores.figures import Figures
+from sessiond.stores.filing import Filing
 from sessiond.stores.folding import Folding
 from sessiond.stores.log import Entry
 from sessiond.stores.purge import Purge
@@ -26,16 +27,23 @@ PAGES_OF_A_ROW = 2
 MOST_ROWS = 256
 """Sessions that are folded in one step while commits may be waiting."""
 FINAL_ROWS = 1024
-"""Sessions that are folded in one step when nobody waits for a commit."""
+"""Sessions that are folded, or records that are filed, in one step when nobody waits for a commit."""
 
 
 class Chores:
-    """Folds the log, deletes old records, and has the WAL written into the database."""
+    """Files records, folds the log, deletes old records, and has the WAL written into the database."""
 
     def __init__(
-        self, folding: Folding, checkpoints: Checkpoints, pages: Pages, figures: Figures, tuning: Tuning
+        self,
+        filing: Filing,
+        folding: Folding,
+        checkpoints: Checkpoints,
+        pages: Pages,
+        figures: Figures,
+        tuning: Tuning,
     ) -> None:
         """See the parts for what they do; this says when."""
+        self.filing = filing
         self.folding = folding
         self.purge = Purge()
         self._checkpoints = checkpoints
@@ -51,12 +59,13 @@ class Chores:
 
     def committed(self, entries: Sequence[Entry], last: int, size: int) -> None:
         """Note what a commit has kept: a row of the log at ``last``, of ``size`` bytes."""
+        self.filing.committed(entries, last)
         self.folding.committed(entries, last, size)
         self._taken = len(entries)
         self._checkpoints.wrote(size // PAGE)
 
     def tidy(self, connection: sqlite3.Connection) -> bool:
-        """Fold some, or delete some; whether there is more to do.
+        """File some, and fold some or delete some; whether there is more to do.
 
         Raises:
             sqlite3.Error: it is as before.
@@ -64,13 +73,24 @@ class Chores:
         if not self.folding.is_folding and self._is_fold_due():
             self._folded_at = self._tuning.monotonic()
             self.folding.begin()
+        if self._is_any_due():
+            with unhurried(connection):
+                self._step(connection)
+        return self._is_any_due()
+
+    def _step(self, connection: sqlite3.Connection) -> None:
+        if self._is_filing_due():
+            self.filing.step(connection, max(self._tuning.file_rows, self._taken))
         if self.folding.is_folding:
-            with _unhurried(connection):
+            if self.filing.has_filed(self.folding.reach):
                 self.folding.step(connection, max(self._tuning.fold_rows, min(self._taken, MOST_ROWS)))
         elif self.purge.is_due:
-            with _unhurried(connection):
-                self.purge.step(connection)
-        return self.folding.is_folding or self.purge.is_due
+            self.purge.step(connection)
+
+    @property
+    def rest(self) -> float:
+        """Seconds until there will be something to do, if nothing is committed or asked for."""
+        return self.filing.rest
 
     def checkpoint(self, connection: sqlite3.Connection) -> None:
         """Have the WAL moved into the database, if it is long.
@@ -100,6 +120,9 @@ class Chores:
         self._checkpoints.stop()
         if self._checkpoints.has_failed or not self._figures.is_up:
             self._pages.renew()
+        with unhurried(connection):
+            while not self.filing.is_needless:
+                self.filing.step(connection, FINAL_ROWS)
         until = self._tuning.monotonic() + self._tuning.last_fold
         while not self.folding.is_needless and self._tuning.monotonic() < until:
             if not self.folding.is_folding:
@@ -107,19 +130,19 @@ class Chores:
             self.folding.step(connection, FINAL_ROWS)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
+    def _is_any_due(self) -> bool:
+        return self.folding.is_folding or self.purge.is_due or self._is_filing_due()
+
+    def _is_filing_due(self) -> bool:
+        """A fold must not go on without it, and what is to be deleted is looked for in the table."""
+        return self.filing.is_due or (
+            not self.filing.is_needless
+            and (self.purge.is_due or (self.folding.is_folding and not self.filing.has_filed(self.folding.reach)))
+        )
+
     def _is_fold_due(self) -> bool:
         return not self.folding.is_needless and (
             self._figures.log_entries >= self._tuning.fold_entries
             or self._figures.log_bytes >= self._tuning.fold_bytes
             or self._tuning.monotonic() - self._folded_at >= self._tuning.fold_age
         )
-
-
-@contextlib.contextmanager
-def _unhurried(connection: sqlite3.Connection) -> Iterator[None]:
-    """Transactions within are not fsynced: the next commit does that for them, before anybody relies on it."""
-    connection.execute("PRAGMA synchronous = NORMAL")
-    try:
-        yield
-    finally:
-        connection.execute("PRAGMA synchronous = FULL")

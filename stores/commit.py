@@ -1,24 +1,26 @@
 """One commit: a group of entries goes into the database, all of it or nothing.
 
-Few statements, each for many rows: whenever one has run, its thread must get the interpreter back from the thread that
-answers callers, which costs both of them more than the rows do.
+A single statement, but for what is rare. Whenever one has run, its thread must get the interpreter back from the thread
+that answers callers, which costs both of them more than the rows do: so whatever can be made of the log later is.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import operator
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sessiond.stores.database import chunks, transaction
-from sessiond.stores.log import AUTHOR, END, PUT, TOUCH, Entry, encode
-from sessiond.stores.rows import COLUMNS, row
+from sessiond.stores.log import AUTHOR, END, PUT, Entry, encode
 
 __all__ = ["commit", "insert"]
 
 _APPEND = "INSERT INTO log (position, body) VALUES (?, ?)"
+
+_kind = operator.itemgetter(0)
 
 
 def commit(connection: sqlite3.Connection, entries: Sequence[Entry], last: int) -> int:
@@ -28,16 +30,13 @@ def commit(connection: sqlite3.Connection, entries: Sequence[Entry], last: int) 
         sqlite3.Error: none of them is kept.
     """
     body = encode(entries)
-    if max(entry[0] for entry in entries) <= TOUCH:
-        connection.execute(_APPEND, (last, body))
+    if max(map(_kind, entries)) <= END:
+        _run(connection, _APPEND, (last, body))
         return len(body)
-    first = last - len(entries) + 1
-    records = [row(first + place, entry[2]) for place, entry in enumerate(entries) if entry[0] == END]
     named = {entry[1]: entry[1:] for entry in entries if entry[0] == PUT}
     authors = [entry[1:] for entry in entries if entry[0] == AUTHOR]
     with transaction(connection):
-        connection.execute(_APPEND, (last, body))
-        insert(connection, f"records ({COLUMNS})", records)  # of two records of one session the later one stays
+        _run(connection, _APPEND, (last, body))
         insert(connection, "named (name, value)", named.values())
         insert(connection, "authors (number, gateway, epoch)", authors)
     return len(body)
@@ -47,7 +46,12 @@ def insert(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any,
     """Insert ``rows`` into ``table``, which names the columns, in the place of those that have their keys."""
     for chunk in chunks(list(rows)):
         statement = _statement(table, len(chunk[0]), len(chunk))
-        connection.execute(statement, tuple(itertools.chain.from_iterable(chunk)))
+        _run(connection, statement, tuple(itertools.chain.from_iterable(chunk)))
+
+
+def _run(connection: sqlite3.Connection, statement: str, values: tuple[Any, ...]) -> None:
+    """Not by ``execute``, which asks for the last row's number: CPython 3.11 lets go of its lock once more for that."""
+    connection.executemany(statement, [values])
 
 
 @functools.cache

@@ -11,7 +11,17 @@ from typing import TypeVar
 
 from sessiond.actors.store import StoreError
 
-__all__ = ["MAX_ROWS", "chunks", "connect", "connect_reader", "make", "rollback", "transaction", "translated"]
+__all__ = [
+    "MAX_ROWS",
+    "chunks",
+    "connect",
+    "connect_reader",
+    "make",
+    "rollback",
+    "transaction",
+    "translated",
+    "unhurried",
+]
 
 T = TypeVar("T")
 
@@ -118,6 +128,16 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     except BaseException:
         rollback(connection)
         raise
+
+
+@contextlib.contextmanager
+def unhurried(connection: sqlite3.Connection) -> Iterator[None]:
+    """Transactions within are not fsynced: the next commit does that for them, before anybody relies on it."""
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
 
 
 def rollback(connection: sqlite3.Connection) -> None:

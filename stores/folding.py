@@ -3,7 +3,8 @@
 A fold takes the stretch of the log that there is when it begins. It writes the latest image of each session that still
 lives and deletes those that have ended, in small steps, and last of all the rows of the log. Until then the log says it
 all again, and what comes after the stretch says it better: whatever is cut off at any step, nothing is missing, and
-nothing is older than it was. Only what has been committed is folded.
+nothing is older than it was. Only what has been committed is folded, and only once the records of the calls that ended
+in the stretch are in their table (see ``filing``): then nothing but the sessions needs its rows.
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ class Folding:
         """Of the log: position, entries, bytes."""
         self._covered = 0
         """So many of them are the old stretch."""
+        self.reach = 0
+        """The position at which the old stretch ends."""
         self._figures = figures
         for _, entries, size in recovered.rows:
             figures.log_entries += entries
@@ -93,6 +96,7 @@ class Folding:
         self._old = old  # first, so that another thread finds a session in one of the two
         self._latest = Unfolded(max(old.highest, max(old.images, default=0)))
         self._covered = len(self._rows)
+        self.reach = self._rows[-1][0]
 
     def step(self, connection: sqlite3.Connection, most: int) -> None:
         """Fold ``most`` sessions at most, or delete some of the log.

@@ -22,6 +22,10 @@ R = TypeVar("R")
 Query = Callable[[sqlite3.Connection], Any]
 
 
+def _at_once(go: Callable[[], None]) -> None:
+    go()
+
+
 class Reader:
     """Runs one query after another on a connection of its own, which sees what has been committed when it begins."""
 
@@ -33,22 +37,39 @@ class Reader:
         self._queries: queue.SimpleQueue[tuple[Query, Pending[Any]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
+        self._gate = threading.Lock()
+        """Whoever has it may say, or rely on it, that no more queries are taken."""
+        self._is_stopped = False
 
     def start(self, post: Post) -> None:
         """Take queries; their answers come by way of ``post``."""
         self._post = post
 
-    def ask(self, query: Callable[[sqlite3.Connection], R]) -> Pending[R]:
-        """What comes of ``query``. Pending; fails with what the query raises, or ``Unavailable``."""
-        if self._thread is None:
+    def ask(
+        self, query: Callable[[sqlite3.Connection], R], when: Callable[[Callable[[], None]], None] = _at_once
+    ) -> Pending[R]:
+        """What comes of ``query``. Pending; fails with what the query raises, or ``Unavailable``.
+
+        The query is taken when ``when`` calls what it is given; that may be later, and on any thread.
+        """
+        if self._thread is None and not self._is_stopped:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
         answer: Pending[R] = Pending()
-        self._queries.put((query, answer))
+        when(functools.partial(self._take, query, answer))
         return answer
+
+    def _take(self, query: Query, answer: Pending[Any]) -> None:
+        with self._gate:
+            if not self._is_stopped:
+                self._queries.put((query, answer))
+                return
+        self._refuse(answer)
 
     def stop(self) -> None:
         """Break off what runs, and refuse what waits. Blocks."""
+        with self._gate:
+            self._is_stopped = True
         if self._thread is None:
             return
         refused = []
@@ -62,7 +83,10 @@ class Reader:
         self._thread.join()
         for waiting in refused:
             if waiting is not None:
-                self._tell(functools.partial(waiting[1].fail, Unavailable("the store is closed")))
+                self._refuse(waiting[1])
+
+    def _refuse(self, answer: Pending[Any]) -> None:
+        self._tell(functools.partial(answer.fail, Unavailable("the store is closed")))
 
     def _tell(self, answer: Callable[[], None]) -> None:
         assert self._post is not None

@@ -1,4 +1,4 @@
-"""What a database has at the start: the table of sessions, brought up to date by the log."""
+"""What a database has at the start: the tables of sessions and records, brought up to date by the log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import heapq
 import itertools
 import sqlite3
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeAlias
 
@@ -15,12 +16,15 @@ from sessiond.actors.store import Ending, Live, StoreError
 from sessiond.stores.database import translated
 from sessiond.stores.fold import Unfolded
 from sessiond.stores.log import decode
-from sessiond.stores.rows import COLUMNS, ending
+from sessiond.stores.rows import COLUMNS, ending, endings
 
-__all__ = ["POSITION", "Row", "SqliteRecovered", "activity"]
+__all__ = ["FILED", "POSITION", "Row", "SqliteRecovered", "activity"]
 
 POSITION = "store:position"
 """The name of the highest position that the log has had, as far as it is no longer in the log itself."""
+
+FILED = "store:filed"
+"""The name of the number up to which all records are in their table; the log has those of later ends."""
 
 Row: TypeAlias = tuple[int, int, int]
 """Of the log: position, entries, bytes."""
@@ -35,6 +39,7 @@ SELECT max(
     coalesce((SELECT value FROM named WHERE name = '{POSITION}'), 0)
 )
 """  # noqa: S608  (no data)
+_FILED = f"SELECT coalesce((SELECT value FROM named WHERE name = '{FILED}'), 0)"  # noqa: S608  (no data)
 _NEWEST = f"SELECT {COLUMNS} FROM records ORDER BY number DESC LIMIT ?"  # noqa: S608  (no data)
 
 
@@ -74,9 +79,11 @@ class SqliteRecovered:
             self.rows: list[Row] = []
             """Of the log."""
             self.unfolded = Unfolded(self._one("SELECT coalesce(max(seq), 0) FROM sessions"))
+            self.unfiled: deque[tuple[int, Ending]] = deque()
+            """The ends of which only the log tells, by ascending numbers."""
             self._replay()
             self.values: Mapping[str, int] = dict(
-                connection.execute("SELECT name, value FROM named WHERE name != ?", (POSITION,))
+                connection.execute("SELECT name, value FROM named WHERE name NOT IN (?, ?)", (POSITION, FILED))
             )
             self.authors: Mapping[int, tuple[str, str | None]] = {
                 number: (gateway, epoch)
@@ -93,8 +100,19 @@ class SqliteRecovered:
     def ended(self, since: float, most: int) -> Iterable[Ending]:
         """See ``Recovered``."""
         with self._reading():
-            newest = map(ending, self._connection.execute(_NEWEST, (most,)))
+            newest = itertools.islice(self._newest(most), most)
             return list(itertools.takewhile(lambda each: each.final.updated_at >= since, newest))[::-1]
+
+    def _newest(self, most: int) -> Iterator[Ending]:
+        """The newest first; of two records of one session the later one counts."""
+        unfiled: set[str] = set()
+        for _, each in reversed(self.unfiled):
+            if each.final.id not in unfiled:
+                unfiled.add(each.final.id)
+                yield each
+        for each in map(ending, self._connection.execute(_NEWEST, (most + len(unfiled),))):
+            if each.final.id not in unfiled:
+                yield each
 
     def _reading(self) -> contextlib.AbstractContextManager[None]:
         return _sound(self._path)
@@ -104,9 +122,12 @@ class SqliteRecovered:
         return value
 
     def _replay(self) -> None:
+        filed = self._one(_FILED)
         for position, body in self._connection.execute("SELECT position, body FROM log ORDER BY position"):
             entries = decode(body)
             self.unfolded.apply(entries)
+            if position > filed:
+                self.unfiled.extend(endings(entries, position, filed))
             self.rows.append((position, len(entries), len(body)))
 
     def _folded(self) -> Iterator[Live]:

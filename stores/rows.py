@@ -1,16 +1,18 @@
-"""Sessions that have ended, as rows of the table of records and back."""
+"""Sessions that have ended: as rows of the table of records and back, and back from the log."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
+from sessiond.actors.image import Row
 from sessiond.actors.record import Metadata, Session
 from sessiond.actors.store import Ending
+from sessiond.stores.log import END
 
-__all__ = ["COLUMNS", "ending", "row"]
+__all__ = ["COLUMNS", "ending", "endings", "row"]
 
 COLUMNS = (
     'number, seq, id, type, gateway, epoch, external_id, caller, callee, direction, parent, "group", metadata, '
@@ -18,6 +20,22 @@ COLUMNS = (
     "q850_cause, version, timeline, request_id, digest"
 )
 
+BARE = 2
+"""Values of an end as it was written when records did not come from the log: its record is in the table."""
+
+
+class _End(msgspec.Struct, array_like=True):
+    """The entry of an end in bytes."""
+
+    kind: int
+    seq: int
+    final: Row
+    timeline: bytes
+    request_id: str | None
+    digest: bytes | None
+
+
+_values: Callable[[Any], tuple[Any, ...]] = msgspec.structs.astuple
 _to_json = msgspec.json.Encoder().encode
 _from_json = msgspec.json.Decoder(Metadata).decode
 
@@ -93,3 +111,22 @@ def ending(values: Sequence[Any]) -> Ending:
         version=version,
     )
     return Ending(seq, final, timeline, request_id, digest)
+
+
+def endings(written: Sequence[Sequence[Any]], last: int, above: int) -> list[tuple[int, Ending]]:
+    """The ends among entries as they are written, by position: of those up to ``last`` the ones ``above`` another.
+
+    Raises:
+        msgspec.DecodeError: one of them is no end.
+    """
+    first = last - len(written) + 1
+    return [
+        (position, _ending(entry))
+        for position, entry in enumerate(written, first)
+        if entry[0] == END and position > above and len(entry) > BARE
+    ]
+
+
+def _ending(entry: Sequence[Any]) -> Ending:
+    end = msgspec.convert(entry, _End)
+    return Ending(end.seq, Session(*_values(end.final)), end.timeline, end.request_id, end.digest)

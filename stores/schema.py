@@ -7,7 +7,7 @@ import sqlite3
 from sessiond.actors.store import StoreError
 from sessiond.stores.database import transaction
 
-__all__ = ["APPLICATION", "VERSION", "migrate"]
+__all__ = ["APPLICATION", "READABLE", "VERSION", "migrate"]
 
 APPLICATION = 0x53657373
 """What the header of the file says whose database it is ("Sess")."""
@@ -50,14 +50,21 @@ CREATE INDEX records_external ON records (external_id) WHERE external_id IS NOT 
 CREATE TABLE authors (number INTEGER PRIMARY KEY, gateway TEXT NOT NULL, epoch TEXT);
 CREATE TABLE named (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
-"""``log``: a row for each commit, whose last entry has that position (see ``log``).
+"""``log``: a row for each commit, whose last entry has that position (see ``log``); what it says may be nowhere else.
 ``sessions``: the live ones, as of the log that has been folded into it; ``touched`` is 0 without a touch.
-``records``: those that have ended; ``number`` is the position of the end, ``metadata`` is JSON."""
+``records``: those that have ended, as of the log that has been filed in it (see ``filing``); ``number`` is the position
+of the end, ``metadata`` is JSON."""
 
-STEPS = (_FIRST,)
+_SECOND = ""
+"""The tables are the same, but the log has records that are nowhere else, of which version 1 would know nothing."""
+
+STEPS = (_FIRST, _SECOND)
 """What makes version n + 1 of a database of version n."""
 
 VERSION = len(STEPS)
+
+READABLE = range(1, VERSION + 1)
+"""Versions that can be read as they are."""
 
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:

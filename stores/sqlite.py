@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import sqlite3
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -11,8 +12,9 @@ from sessiond.actors.future import Pending
 from sessiond.actors.store import Ending, Keeper, Live, Post, StoreError
 from sessiond.stores.checkpoints import Checkpoints
 from sessiond.stores.chores import Chores
-from sessiond.stores.database import make, translated
+from sessiond.stores.database import make, translated, unhurried
 from sessiond.stores.figures import Figures
+from sessiond.stores.filing import Filing
 from sessiond.stores.folding import Folding
 from sessiond.stores.lock import FileLock
 from sessiond.stores.log import AUTHOR, END, LIVE, PUT, TOUCH
@@ -26,16 +28,21 @@ from sessiond.stores.writer import Writer
 
 __all__ = ["SqliteStore"]
 
+logger = logging.getLogger(__name__)
+
 R = TypeVar("R")
 
 OLDEST = (3, 33)
 """The first version of SQLite that updates one table from another."""
+MANY = 4096
+"""Records that are filed in one step when nobody is served yet."""
 
 
 class SqliteStore:
     """Keeps sessions and the records of those that ended.
 
-    All changes go into a log, one row for each commit, and from there into the table of sessions, when there is time.
+    All changes go into a log, one row for each commit, and from there into the tables of sessions and of records, when
+    there is time.
     """
 
     def __init__(self, settings: StoreSettings, tuning: Tuning = TUNING) -> None:
@@ -69,15 +76,26 @@ class SqliteStore:
                 self._anchor = self._tuning.connect(self._path)
                 migrate(self._first, self._path)
                 recovered = SqliteRecovered(self._first, self._path)
+                self._filing = Filing(recovered.unfiled, self._tuning)
+                self._file_all(self._first)
         except BaseException:
             self._let_go()
             raise
         self._folding = Folding(recovered, self.figures)
         self._checkpoints = Checkpoints(functools.partial(self._tuning.connect, self._path))
-        self._chores = Chores(self._folding, self._checkpoints, self._pages, self.figures, self._tuning)
+        self._chores = Chores(self._filing, self._folding, self._checkpoints, self._pages, self.figures, self._tuning)
         self._writer = Writer(self._settings, self._chores, self.figures, recovered.last, self._tuning)
         self._loader, self._reader = Reader(self._path, "sessiond-loads"), Reader(self._path, "sessiond-reads")
         return recovered
+
+    def _file_all(self, connection: sqlite3.Connection) -> None:
+        """Have the table say all that the log says of records. On a disk that takes nothing that is done later."""
+        try:
+            with translated(self._path), unhurried(connection):
+                while not self._filing.is_needless:
+                    self._filing.step(connection, MANY)
+        except StoreError as error:
+            logger.warning("Records of calls that ended last will be there later: %s", error)
 
     def start(self, keeper: Keeper, post: Post) -> None:
         """See ``Store``. From now on ``Recovered`` has nothing more to say."""
@@ -167,7 +185,11 @@ class SqliteStore:
 
     def read(self, query: Callable[[sqlite3.Connection], R]) -> Pending[R]:
         """See ``Store``."""
-        return self._reader.ask(query)
+        return self._reader.ask(query, self._writer.once_filed)
+
+    def call_when_filed(self, tell: Callable[[], None]) -> None:
+        """Have ``tell`` called, on a thread of the store, when there are new records in the table."""
+        self._filing.tell = tell
 
 
 def _load_all(known: dict[int, Live], touched: dict[int, float], connection: sqlite3.Connection) -> dict[int, Live]:

@@ -27,6 +27,11 @@ class Tuning:
     fold_rows: int = 64
     """Sessions that are folded in one step, or as many as the last commit has had entries if those are more: a fold
     must keep up with what comes meanwhile."""
+    file_rows: int = 256
+    """Records that go from the log into their table in one step, which is made when there are so many; or as many as
+    the last commit has had entries if those are more."""
+    file_age: float = 0.25
+    """Seconds after which fewer go there too."""
     last_fold: float = 1.0
     """Seconds that folding may take when the store is closed."""
     probes: Sequence[float] = (0.1, 0.2, 0.5, 1.0)

@@ -10,6 +10,7 @@ import math
 import queue
 import sqlite3
 import threading
+from collections.abc import Callable
 
 from sessiond.actors.store import Keeper, Post, StoreError
 from sessiond.stores.chores import Chores
@@ -110,6 +111,24 @@ class Writer:
         self._is_waiting = False
         self._bell.put(None)
 
+    def once_filed(self, go: Callable[[], None]) -> None:
+        """Have ``go`` called, on any thread, once the records of all ends are in their table that were told by now.
+
+        While nothing can be written it is called all the same: then the table is what there is to read.
+        """
+        filing = self._chores.filing
+        if filing.is_needless or self._is_resting():
+            go()
+            return
+        filing.wait(go)
+        self.ring()
+        if self._is_resting():  # since then, and so there is nobody who looks
+            filing.release()
+
+    def _is_resting(self) -> bool:
+        """Whether the thread does not write now."""
+        return self._is_stopping or not self._figures.is_up
+
     def stop(self) -> None:
         """Commit what waits, if that is possible, and let go of the database. Blocks."""
         self._is_stopping = True
@@ -127,6 +146,7 @@ class Writer:
             logger.error("Closed with %d changes that could not be kept: %s", len(self._queue), error)  # noqa: TRY400  (it says where)
         finally:
             self._disconnect()
+            self._chores.filing.release()
 
     def _tell_failed(self, error: StoreError) -> None:
         assert self._keeper is not None
@@ -168,7 +188,16 @@ class Writer:
             self._commit()
             self._do_chores()
         elif not self._do_chores():
-            self._wait(wait if has_entries else LINGER, wants_bell=not has_entries)
+            self._wait(min(wait, self._rest()) if has_entries else self._rest(), wants_bell=not has_entries)
+
+    def _rest(self) -> float:
+        """Seconds in which nobody need look whether there is something to do."""
+        return LINGER if self._is_paused else min(LINGER, self._chores.rest)
+
+    @property
+    def _is_paused(self) -> bool:
+        """Whether there are to be no chores."""
+        return self._monotonic() < self._chores_from
 
     def _commit(self) -> None:
         group = self._queue[: self._tuning.most]
@@ -185,8 +214,12 @@ class Writer:
             self._post(functools.partial(self._keeper.settled, last))
 
     def _do_chores(self) -> bool:
-        """Some of what can wait; whether there is more. Whatever fails in that, commits go on as long as they can."""
-        if self._monotonic() < self._chores_from:
+        """Some of what can wait; whether there is more. Whatever fails in that, commits go on as long as they can.
+
+        Whoever waits for records has them filed at once, or reads what there is if that fails.
+        """
+        is_paused = self._is_paused
+        if is_paused and not self._chores.filing.is_awaited:
             return False
         with translated(self._path):
             connection = self._connected()
@@ -196,11 +229,13 @@ class Writer:
                 has_more = self._chores.tidy(connection)
         except StoreError as error:
             self._disconnect()
+            self._chores.filing.release()
             if self._chores_from == -math.inf:
                 logger.warning("The store's log cannot be folded now: %s", error)
             self._chores_from = self._monotonic() + PAUSE
             return False
-        self._chores_from = -math.inf
+        if not is_paused:
+            self._chores_from = -math.inf
         return has_more
 
     def _wait(self, seconds: float, *, wants_bell: bool = False) -> None:
@@ -215,6 +250,7 @@ class Writer:
         self._disconnect()
         self._figures.failures += 1
         self._figures.is_up = self._is_open = False
+        self._chores.filing.release()
         logger.error("The store keeps nothing now: %s", error)
         if self._post is not None:
             self._post(functools.partial(self._tell_failed, error))

@@ -94,8 +94,7 @@ class Keeping:
         )
         delivery.start(self._recovered.values)
         self._delivery = delivery
-        assert self._context.journal is not None
-        self._context.journal.call_ended = delivery.wake
+        self._store.call_when_filed(delivery.wake)
 
     @property
     def figures(self) -> Figures:

@@ -212,12 +212,12 @@ def test_reads_go_on_while_nothing_can_be_written(again, disk):
         store = stored.store
         stored.settle(store.keep(1, as_image(1)))
         stored.settle(store.end(ending(2)))
+        assert stored.rows("SELECT seq FROM records") == [(2,)]
         disk.breaks()
         store.keep(3, as_image(3))
         stored.run_until(lambda: stored.told)
         assert stored.load(1).seq == 1
-        rows = stored.answer(store.read(lambda connection: connection.execute("SELECT seq FROM records").fetchall()))
-        assert rows == [(2,)]
+        assert stored.rows("SELECT seq FROM records") == [(2,)]
 
 
 def test_a_failure_and_its_end_are_logged_once(again, disk, caplog):

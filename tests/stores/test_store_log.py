@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from stored import ending
 
 from sessiond.stores.fold import Unfolded
 from sessiond.stores.log import AUTHOR, END, LIVE, PUT, TOUCH, decode, encode, latest
+from sessiond.stores.rows import endings
 
 NUMBERS = st.integers(1, 5)
 ENTRIES = st.lists(
     st.one_of(
         st.tuples(st.just(LIVE), NUMBERS, st.binary(max_size=3)),
         st.tuples(st.just(TOUCH), NUMBERS, st.floats(0, 10)),
-        st.tuples(st.just(END), NUMBERS, st.just("an ending")),
+        NUMBERS.map(lambda seq: (END, seq, ending(seq))),
         st.tuples(st.just(PUT), st.sampled_from("ab"), st.integers(0, 9)),
         st.tuples(st.just(AUTHOR), NUMBERS, st.sampled_from("gw"), st.none()),
     )
@@ -39,6 +41,13 @@ def folded(entries):
 @given(entries=ENTRIES)
 def test_what_is_decoded_folds_to_the_same(entries):
     assert folded(decode(encode(entries))) == folded(entries)
+
+
+@given(entries=ENTRIES, last=st.integers(100, 200), above=st.integers(90, 200))
+def test_ends_come_back_from_the_log_with_their_positions(entries, last, above):
+    numbered = enumerate(entries, last - len(entries) + 1)
+    expected = [(number, entry[2]) for number, entry in numbered if entry[0] == END and number > above]
+    assert endings(decode(encode(entries)), last, above) == expected
 
 
 @given(entries=ENTRIES.map(without_those_that_come_back).map(list))

@@ -87,6 +87,9 @@ class History:
         self.model.check(self.stored.recovered, self.stored.live, self.stored.ended)
         self.store = self.stored.store
         self.store._close_first()
+        with contextlib.closing(connect(str(self.path))) as connection:
+            rows = connection.execute("SELECT seq FROM records ORDER BY number").fetchall()
+        assert rows == [(end.seq,) for end in self.model.ended], "all records are in their table at the start"
 
     def hand_over(self, kind, what):
         """A change, unless it is of a session that has ended or that nobody knows."""
@@ -159,9 +162,18 @@ class History:
 
 
 @settings(max_examples=100, deadline=None)
-@given(most=st.integers(1, 4), fold=st.integers(1, 4), rows=st.integers(1, 3), history=HISTORIES)
-def test_a_store_that_is_cut_off_has_what_was_committed(most, fold, rows, history):
-    tuning = dataclasses.replace(TUNING, most=most, fold_entries=fold, fold_rows=rows, last_fold=0.0)
+@given(
+    most=st.integers(1, 4),
+    fold=st.integers(1, 4),
+    rows=st.integers(1, 3),
+    file_age=st.sampled_from([0.0, 1e9]),
+    filed=st.integers(1, 3),
+    history=HISTORIES,
+)
+def test_a_store_that_is_cut_off_has_what_was_committed(most, fold, rows, file_age, filed, history):
+    tuning = dataclasses.replace(
+        TUNING, most=most, fold_entries=fold, fold_rows=rows, last_fold=0.0, file_age=file_age, file_rows=filed
+    )
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         told = History(Path(folder), tuning)
         try:

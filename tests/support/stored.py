@@ -135,6 +135,10 @@ class Stored:
         """A live session as it is kept, None if there is none."""
         return self.answer(self.store.load_all([seq])).get(seq)
 
+    def rows(self, query):
+        """What a reader of the store finds."""
+        return self.answer(self.store.read(lambda connection: connection.execute(query).fetchall()))
+
     def close(self):
         self.store.close()
 
