@@ -48,6 +48,10 @@ class Dispatcher(abc.ABC):
         """Call ``callback`` on the dispatcher's thread after ``seconds``. From any thread."""
 
     @abc.abstractmethod
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call ``callback`` on the dispatcher's thread, after what runs there now. From any thread."""
+
+    @abc.abstractmethod
     def enter(self) -> bool:
         """Take the turn if the calling thread may run turns and nobody else runs one now; give it back by ``leave``."""
 
@@ -168,6 +172,10 @@ class ThreadDispatcher(Dispatcher):
         if self._thread is None:
             self._start()
 
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """See ``Dispatcher``."""
+        self.call_later(0.0, callback)
+
     def stop(self) -> None:
         """Let the thread end once what is ready has run, and wait for it (unless it is the one that calls)."""
         self._is_stopping = True
@@ -276,6 +284,10 @@ class LoopDispatcher(Dispatcher):
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """See ``Dispatcher``."""
         self._on_loop(self._loop.call_later, seconds, callback)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """See ``Dispatcher``."""
+        self._on_loop(callback)
 
     def enter(self) -> bool:
         """See ``Dispatcher``."""

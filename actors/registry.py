@@ -125,7 +125,7 @@ class RegistryActor(QueryRegistry, GatewayRegistry, RecordRegistry, Administrato
         assert self._context.residence is not None
         recovery = Recovery(self._context, self._reviver, self._context.residence)
         yield from recovery.steps(recovered)
-        store.start(journal, self._keeper.post)
+        store.start(journal, self._keeper.post, self._context.dispatcher.call_soon)
         seq, changes = recovered.values.get(SEQ, 0), recovered.values.get(CHANGES, 0)
         journal.begin(max(seq, recovery.last_seq), changes)
         self._start_gateways()

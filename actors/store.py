@@ -16,12 +16,14 @@ from sessiond.actors.params import Address
 from sessiond.actors.record import Session
 from sessiond.actors.record_params import RecordQuery
 
-__all__ = ["Ending", "Keeper", "Live", "Post", "Records", "Recovered", "Store", "StoreError"]
+__all__ = ["Ending", "Keeper", "Live", "Post", "Records", "Recovered", "Soon", "Store", "StoreError"]
 
 R = TypeVar("R")
 
 Post = Callable[[Callable[[], None]], None]
 """Runs a function on the dispatcher's thread, holding its turn, soon. From any thread."""
+Soon = Callable[[Callable[[], None]], object]
+"""Runs a function on the dispatcher's thread, after what runs there now."""
 
 
 class StoreError(Exception):
@@ -103,8 +105,12 @@ class Store(Protocol):
         """
         ...
 
-    def start(self, keeper: Keeper, post: Post) -> None:
-        """Begin to keep; ``keeper`` is told by way of ``post``."""
+    def start(self, keeper: Keeper, post: Post, soon: Soon) -> None:
+        """Begin to keep; ``keeper`` is told by way of ``post``.
+
+        ``soon`` has something called on the dispatcher's thread once what it does now is over: all that is handed over
+        until then may as well be kept together.
+        """
 
     def close(self) -> None:
         """Keep what was handed over, if that is possible, and let go of everything. Blocks."""

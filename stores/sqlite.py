@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from sessiond.actors.future import Pending
-from sessiond.actors.store import Ending, Keeper, Live, Post, StoreError
+from sessiond.actors.store import Ending, Keeper, Live, Post, Soon, StoreError
 from sessiond.stores.checkpoints import Checkpoints
 from sessiond.stores.chores import Chores
 from sessiond.stores.database import make, translated, unhurried
@@ -97,13 +97,13 @@ class SqliteStore:
         except StoreError as error:
             logger.warning("Records of calls that ended last will be there later: %s", error)
 
-    def start(self, keeper: Keeper, post: Post) -> None:
+    def start(self, keeper: Keeper, post: Post, soon: Soon) -> None:
         """See ``Store``. From now on ``Recovered`` has nothing more to say."""
         self._close_first()
         self._loader.start(post)
         self._reader.start(post)
         self._checkpoints.start(self._writer.ring)
-        self._writer.start(keeper, post)
+        self._writer.start(keeper, post, soon)
 
     def close(self) -> None:
         """See ``Store``."""

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from sessiond.actors.store import Keeper, Post, StoreError
+from sessiond.actors.store import Keeper, Post, Soon, StoreError
 from sessiond.stores.chores import Chores
 from sessiond.stores.commit import commit, insert
 from sessiond.stores.database import rollback, translated
@@ -22,7 +22,7 @@ from sessiond.stores.recovery import POSITION
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.tuning import Tuning
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "at_once"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,11 @@ LINGER = 0.5
 """Seconds in which somebody looks for what was handed over without haste."""
 PAUSE = 1.0
 """Seconds without chores after one has failed."""
+
+
+def at_once(work: Callable[[], None]) -> None:
+    """A ``Soon`` for whoever has nothing else to do now."""
+    work()
 
 
 class Writer:
@@ -60,17 +65,24 @@ class Writer:
         """Of the one before the first of the queue."""
         self._squeezed = 0
         """Entries that the queue had when it was squeezed last."""
+        self._announced = self._lingered = position
+        """Up to these entries may be committed. The dispatcher's thread alone writes the one, this thread the other."""
+        self._is_announced = False
+        """Whether the next announcement is on its way."""
+        self._committed_at = -math.inf
+        """When the last commit began, on the monotonic clock."""
         self._next = 0.0
-        """When the next commit may be, on the monotonic clock."""
+        """When the next commit may be, likewise."""
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_waiting = False
-        """Whether the thread wants the bell rung when something comes."""
+        """Whether the thread wants the bell rung when something may be committed."""
         self._is_open = True
         """Whether the queue may be taken from."""
         self._is_stopping = False
         self._thread: threading.Thread | None = None
         self._keeper: Keeper | None = None
         self._post: Post | None = None
+        self._soon: Soon = at_once
 
     # On the dispatcher's thread
 
@@ -83,9 +95,9 @@ class Writer:
         """The sessions that entries are about which are not committed yet."""
         return {entry[1] for entry in self._queue.copy() if entry[0] in (LIVE, TOUCH, END)}
 
-    def start(self, keeper: Keeper, post: Post) -> None:
-        """Begin to commit; ``keeper`` is told of it by way of ``post``."""
-        self._keeper, self._post = keeper, post
+    def start(self, keeper: Keeper, post: Post, soon: Soon) -> None:
+        """Begin to commit; see ``Store.start``."""
+        self._keeper, self._post, self._soon = keeper, post, soon
         self._thread = threading.Thread(target=self._run, name="sessiond-store", daemon=True)
         self._thread.start()
 
@@ -93,9 +105,17 @@ class Writer:
         """Have ``entry`` committed; its position."""
         self._position += 1
         self._queue.append(entry)
+        if not self._is_announced:
+            self._is_announced = True
+            self._soon(self._announce)
+        return self._position
+
+    def _announce(self) -> None:
+        """What was done with what has been handed over is over."""
+        self._is_announced = False
+        self._announced = self._position
         if self._is_waiting:
             self.ring()
-        return self._position
 
     def add_quietly(self, entry: Entry) -> None:
         """Have ``entry`` committed with the next one that has some haste, or in a while.
@@ -139,7 +159,7 @@ class Writer:
             if not self._figures.is_up:
                 self._probe()
             while self._queue and (self._figures.is_up or self._is_relaxed):
-                self._commit()
+                self._commit(len(self._queue))
             with translated(self._path):
                 self._chores.finish(self._connected())
         except StoreError as error:
@@ -158,6 +178,7 @@ class Writer:
         if not self._is_relaxed:
             self._forget()
         self._figures.is_up = self._is_open = True
+        self._announced = self._position
         assert self._keeper is not None
         self._keeper.restored()
         self.ring()
@@ -183,12 +204,21 @@ class Writer:
         if not self._figures.is_up:
             self._mend()
             return
-        has_entries, wait = bool(self._queue), self._next - self._monotonic()
+        now = self._monotonic()
+        if now - self._committed_at >= LINGER:
+            self._lingered = self._position
+        ripe, wait = self._ripe, self._next - now
+        has_entries = ripe > 0
         if has_entries and wait <= 0:
-            self._commit()
+            self._commit(ripe)
             self._do_chores()
         elif not self._do_chores():
             self._wait(min(wait, self._rest()) if has_entries else self._rest(), wants_bell=not has_entries)
+
+    @property
+    def _ripe(self) -> int:
+        """Entries that may be committed: of what belongs together all, or none."""
+        return max(self._announced, self._lingered) - self._done
 
     def _rest(self) -> float:
         """Seconds in which nobody need look whether there is something to do."""
@@ -199,10 +229,10 @@ class Writer:
         """Whether there are to be no chores."""
         return self._monotonic() < self._chores_from
 
-    def _commit(self) -> None:
-        group = self._queue[: self._tuning.most]
+    def _commit(self, ripe: int) -> None:
+        group = self._queue[: min(ripe, self._tuning.most)]
         last = self._done + len(group)
-        began = self._monotonic()
+        began = self._committed_at = self._monotonic()
         with translated(self._path):
             size = commit(self._connected(), group, last)
         del self._queue[: len(group)]
@@ -241,7 +271,7 @@ class Writer:
     def _wait(self, seconds: float, *, wants_bell: bool = False) -> None:
         """Sleep until the bell rings. Only a thread that ``wants_bell`` is woken by entries."""
         self._is_waiting = wants_bell
-        if not (self._is_stopping or (wants_bell and self._queue)):
+        if not (self._is_stopping or (wants_bell and self._ripe > 0)):
             with contextlib.suppress(queue.Empty):
                 self._bell.get(timeout=seconds)
         self._is_waiting = False

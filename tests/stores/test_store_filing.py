@@ -102,7 +102,7 @@ def sql(path, *statements):
 def committed(stored, *seqs):
     """The ends of these sessions, in one commit; their positions."""
     positions = [stored.store.end(ending(seq)) for seq in seqs]
-    stored.store._writer._commit()
+    stored.store._writer._commit(stored.store.waiting)
     return positions
 
 
@@ -124,7 +124,7 @@ def test_a_commit_is_one_row_of_the_log_and_nothing_else(still, path, disk):
     store.touch(2, 5.0)
     store.end(ending(1))
     disk.said.clear()
-    store._writer._commit()
+    store._writer._commit(store.waiting)
     (statement,) = disk.said
     assert statement.startswith("INSERT INTO log ")
     assert sql(path, "SELECT count(*) FROM log") == [(1,)]
@@ -317,7 +317,7 @@ def test_of_two_ends_of_one_session_the_later_one_stays_also_after_a_kill(still,
     still.store._writer._do_chores()
     for at in (4.0, 5.0):
         last = still.store.end(ending(1, at=at))
-        still.store._writer._commit()
+        still.store._writer._commit(still.store.waiting)
     assert check(path).records == 1
     with opened(killed(path, tmp_path / "crashed")) as stored:
         assert stored.ended == [ending(1, at=5.0)]
@@ -351,7 +351,7 @@ def test_an_end_that_makes_no_sense_is_refused(path):
 def test_a_disk_that_is_full_at_the_start_keeps_nobody_from_starting(still, path, tmp_path, disk, caplog):
     ended = ending(1, metadata={"blob": "x" * 20_000})
     number = still.store.end(ended)
-    still.store._writer._commit()
+    still.store._writer._commit(still.store.waiting)
     crashed = killed(path, tmp_path / "crashed")
     disk.fills_up()
     again = Stored(crashed, tuning=dataclasses.replace(LATER, connect=disk.connect))
@@ -377,7 +377,7 @@ def test_a_copy_has_what_is_only_in_the_log(path, tmp_path):
 def test_a_check_looks_at_what_is_only_in_the_log(still, path):
     still.store.keep(1, as_image(1))
     still.store.end(ending(2, id="session-1"))
-    still.store._writer._commit()
+    still.store._writer._commit(still.store.waiting)
     findings = check(path)
     assert findings.records == 1
     assert any("lives" in problem for problem in findings.problems)

@@ -119,7 +119,7 @@ class History:
         match doing:
             case "commit" if self.waiting:
                 before = self.store.waiting
-                self.store._writer._commit()
+                self.store._writer._commit(self.store.waiting)
                 self.committed(before - self.store.waiting)
             case "chores":
                 self.store._writer._do_chores()

@@ -20,7 +20,7 @@ from services import Service, send
 
 from sessiond.actors.session import SessionActor
 from sessiond.actors.settings import Settings
-from sessiond.actors.store import Keeper, Post
+from sessiond.actors.store import Keeper, Post, Soon
 from sessiond.stores.database import connect, connect_reader
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.sqlite import SqliteStore
@@ -48,9 +48,9 @@ class GatedStore(SqliteStore):
         self.held: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._post: Post
 
-    def start(self, keeper: Keeper, post: Post) -> None:
+    def start(self, keeper: Keeper, post: Post, soon: Soon) -> None:
         self._post = post
-        super().start(keeper, self._take)
+        super().start(keeper, self._take, soon)
 
     def _take(self, work: Callable[[], None]) -> None:
         if self.is_shut:

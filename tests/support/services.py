@@ -42,6 +42,9 @@ class ManualTimers(ThreadDispatcher):
     def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         self.timers.append((seconds, callback))
 
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        callback()
+
     def fire(self) -> list[float]:
         """Run all timers that are set; how many seconds each would have waited."""
         timers, self.timers = self.timers, []

@@ -24,6 +24,7 @@ from sessiond.stores import checkpoints
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.sqlite import SqliteStore
 from sessiond.stores.tuning import Tuning
+from sessiond.stores.writer import at_once
 
 HURRIED = Tuning(fold_entries=600, fold_rows=16)
 """So that the log is folded, and the WAL moved into the database, all the time."""
@@ -47,7 +48,7 @@ class Load:
         self._is_up = self._is_running = True
 
     def run(self) -> None:
-        self._store.start(self, self._posted.put)
+        self._store.start(self, self._posted.put, at_once)
         threading.Thread(target=self._await_end, daemon=True).start()
         while self._is_running:
             if self._is_up and self._position - self._settled < MOST_WAITING:

@@ -12,6 +12,7 @@ from sessiond.actors.store import Ending
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.sqlite import SqliteStore
 from sessiond.stores.tuning import TUNING
+from sessiond.stores.writer import at_once
 
 __all__ = ["PATIENCE", "Stored", "as_image", "as_record", "ending", "opened"]
 
@@ -64,7 +65,7 @@ class Stored:
         self._answered = None
 
     def start(self):
-        self.store.start(self, self._posts.put)
+        self.store.start(self, self._posts.put, at_once)
         return self
 
     # What the store tells
