@@ -32,6 +32,7 @@ class Delivering:
 
     def __enter__(self):
         self.delivery.start(self.stored.recovered.values)
+        self.stored.store.call_when_filed(self.delivery.wake)
         return self
 
     def __exit__(self, *_):
@@ -43,7 +44,6 @@ class Delivering:
         for seq in seqs:
             position = self.stored.store.end(ending(seq, at=at)._replace(timeline=timeline()))
         self.stored.settle(position)
-        self.delivery.wake()
         return position
 
     def deliver(self, number, name):
