@@ -99,9 +99,6 @@ class Journal:
         self._set_aside = {SEQ: 0, CHANGES: 0}
         self.beginning = 0
         """Sessions that have begun, which is not settled."""
-        self.call_ended: Callable[[], object] | None = None
-        """Told when the store has kept the ends of sessions."""
-        self._has_ended = False
         self.failure: Exception | None = StoreError("what it has kept is being recovered")
         """Why nothing can be changed now."""
         self._touched: set[int] = set()
@@ -167,7 +164,6 @@ class Journal:
                 session.seq, final.id, final.external_id, b"", timeline, request, math.inf, final, self
             )
         self._join(change)
-        self._has_ended = True
 
     def restarted(self, session: SessionActor, fresh: SessionActor) -> None:
         """See ``Consequences``."""
@@ -243,13 +239,10 @@ class Journal:
     def settled(self, position: int) -> None:
         """See ``Keeper``."""
         on_way, held = self._on_way, self._held
-        while on_way and on_way[0].position <= position:
+        while on_way and (settled := on_way[0].position) <= position:
             self._settle(on_way.popleft())
-        while held and held[0].position <= position:
-            held.popleft().release()
-        if self._has_ended and self.call_ended is not None:
-            self._has_ended = False
-            self.call_ended()
+            while held and held[0].position <= settled:  # now that what it is about is in the processor's cache
+                held.popleft().release()
         self._set_numbers_aside()
 
     def failed(self, error: Exception) -> None:

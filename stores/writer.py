@@ -66,10 +66,10 @@ class Writer:
         self._squeezed = 0
         """Entries that the queue had when it was squeezed last."""
         self._announced = self._lingered = position
-        """Up to these entries may be committed. The dispatcher's thread alone writes the one, this thread the other."""
+        """Up to these positions may be committed. The dispatcher's thread writes the one, this thread the other."""
         self._is_announced = False
         """Whether the next announcement is on its way."""
-        self._committed_at = -math.inf
+        self._committed_at = tuning.monotonic()
         """When the last commit began, on the monotonic clock."""
         self._next = 0.0
         """When the next commit may be, likewise."""
@@ -103,8 +103,8 @@ class Writer:
 
     def add(self, entry: Entry) -> int:
         """Have ``entry`` committed; its position."""
-        self._position += 1
         self._queue.append(entry)
+        self._position += 1  # after the entry is there, for the other thread's sake
         if not self._is_announced:
             self._is_announced = True
             self._soon(self._announce)
@@ -122,9 +122,9 @@ class Writer:
 
         Nobody refuses such entries while nothing can be kept; those that would be forgotten are not remembered.
         """
-        self._position += 1
         if self._is_open or self._is_relaxed:
             self._queue.append(entry)
+        self._position += 1
 
     def ring(self) -> None:
         """Have the thread look what there is to do."""

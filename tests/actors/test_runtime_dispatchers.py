@@ -39,6 +39,20 @@ def test_timers_run_on_the_dispatchers_thread(dispatcher):
     assert ran[0] is ran[1]
 
 
+def test_what_is_to_be_called_soon_is_called_once_the_turn_is_over_and_in_order(dispatcher):
+    ran, done = [], threading.Event()
+
+    def turn(_):
+        for what in ("first", "second"):
+            dispatcher.call_soon(lambda what=what: ran.append(what))
+        dispatcher.call_soon(done.set)
+        ran.append("turn")
+
+    Doer.start(dispatcher).tell(turn)
+    assert done.wait(PATIENCE)
+    assert ran == ["turn", "first", "second"]
+
+
 def test_a_turn_may_set_a_timer(dispatcher):
     done = threading.Event()
     Doer.start(dispatcher).tell(lambda _: dispatcher.call_later(0, done.set))

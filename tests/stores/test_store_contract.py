@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import queue
 
 import pytest
 from stored import Stored, as_image, ending, opened
@@ -61,6 +62,21 @@ def test_it_is_known_of_which_sessions_something_is_not_kept(tmp_path, durabilit
     stored.settle(last)
     assert store.unkept() == set()
     stored.close()
+
+
+def test_what_is_handed_over_in_one_turn_is_committed_together(tmp_path):
+    turns = queue.SimpleQueue()
+    stored = Stored(tmp_path / "sessiond.db", tuning=dataclasses.replace(TUNING, monotonic=lambda: 0.0))
+    stored.start(turns.put)
+    last = []
+    for count in (1, 300, 2):
+        last.append([stored.store.keep(seq, as_image(seq)) for seq in range(1, count + 1)][-1])
+        over = turns.get_nowait()
+        assert turns.empty()
+        over()
+        stored.settle(last[-1])
+    assert stored.rows("SELECT position FROM log") == [(position,) for position in last]
+    stored.store.close()
 
 
 def test_a_session_comes_back_as_it_was_kept_last(again):

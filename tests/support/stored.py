@@ -64,8 +64,8 @@ class Stored:
         self._posts = queue.SimpleQueue()
         self._answered = None
 
-    def start(self):
-        self.store.start(self, self._posts.put, at_once)
+    def start(self, soon=at_once):
+        self.store.start(self, self._posts.put, soon)
         return self
 
     # What the store tells
