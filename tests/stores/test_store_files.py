@@ -52,21 +52,6 @@ def test_a_store_in_use_by_another_process_is_refused_until_that_is_gone(path):
         Stored(path).close()
 
 
-def test_a_folder_that_is_not_there_is_named_and_so_is_the_store(tmp_path):
-    path = tmp_path / "nowhere" / "sessiond.db"
-    with pytest.raises(StoreError) as caught:
-        Stored(path)
-    assert str(caught.value) == f"{path}: there is no folder {path.parent}; make it first"
-
-
-def test_a_folder_that_is_a_file_is_said_to_be_none(tmp_path):
-    (tmp_path / "file").touch()
-    path = tmp_path / "file" / "sessiond.db"
-    with pytest.raises(StoreError) as caught:
-        Stored(path)
-    assert str(caught.value) == f"{path}: Not a directory; its folder must be one, and be writable"
-
-
 def test_a_library_that_is_too_old_is_named(path, monkeypatch):
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 31, 1))
     with pytest.raises(StoreError, match=r"too old for the store; install 3\.33 or newer"):
