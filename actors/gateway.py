@@ -251,11 +251,12 @@ class GatewayActor(ServiceActor):
         self._context.incarnations.lose(incarnation, now, grace)
         self._publish(incarnation)
         self._context.tally.count_gateway("lost")
-        self._log(
-            logging.WARNING,
-            f"{len(incarnation.sessions)} sessions are suspect and will end in {grace:g} s unless it comes back",
-            incarnation,
-        )
+        suspect = len(incarnation.sessions)
+        if suspect:
+            are = "1 session is" if suspect == 1 else f"{suspect} sessions are"
+            self._log(logging.WARNING, f"{are} suspect and will end in {grace:g} s unless it comes back", incarnation)
+        else:
+            self._log(logging.INFO, "lost, with no sessions", incarnation)
         self._look_at(now.monotonic + grace, now)
 
     def _revive(self, incarnation: Incarnation, now: Instant) -> None:

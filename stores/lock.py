@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from pathlib import Path
 
 from sessiond.actors.store import StoreError
 
@@ -18,7 +19,7 @@ class FileLock:
     """
 
     def __init__(self, path: str) -> None:
-        """Take the lock.
+        """Take the lock, whose path is that of the store with ``.lock``.
 
         Raises:
             StoreError: another process has it, or the file cannot be made.
@@ -26,7 +27,7 @@ class FileLock:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise StoreError(f"{path}: {error.strerror}; the folder must be there and be writable") from error
+            raise StoreError(_unmade(path.removesuffix(".lock"), error)) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -40,3 +41,11 @@ class FileLock:
     def release(self) -> None:
         """Let others have it."""
         os.close(self._file)
+
+
+def _unmade(store: str, error: OSError) -> str:
+    """Why there is no lock, in terms of the path that was configured: nobody has heard of another one."""
+    folder = Path(store).parent
+    if not folder.exists():
+        return f"{store}: there is no folder {folder}; make it first"
+    return f"{store}: {error.strerror}; its folder must be one, and be writable"

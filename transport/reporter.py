@@ -77,7 +77,11 @@ class Reporter:
     # What happens to calls
 
     def create_session(self, /, **fields: Unpack[CreateArguments]) -> None:
-        """See ``Client.create_session``. Without an ``external_id`` nothing can be reported about it later."""
+        """See ``Client.create_session``. Without an ``external_id`` nothing can be reported about it later.
+
+        Without ``at`` it is now. Give it if a sync may create the session too: with the same ``request_id`` both must
+        say the same, whoever is first.
+        """
         fields.setdefault("at", self._clock())
         if self._client.gateway is not None:
             fields.setdefault("gateway", self._client.gateway.name)

@@ -60,7 +60,8 @@ def argument(text: str) -> Any:
 
 def error_line(error: SessiondError) -> str:
     """An error in one line: ``code: text (details)``."""
-    details = ", ".join(f"{name}={json.dumps(value, default=str)}" for name, value in error.details.items())
+    told = {name: value for name, value in error.details.items() if (name, value) != ("field", "params")}  # all of them
+    details = ", ".join(f"{name}={json.dumps(value, default=str)}" for name, value in told.items())
     return escaped(f"{error.code}: {error.text}" + (f" ({details})" if details else ""))
 
 

@@ -21,7 +21,18 @@ from sessiond.bench.progress import ProgressLine
 from sessiond.bench.report import as_json, as_table
 from sessiond.call import call, error_line, exit_code
 from sessiond.config import Config
-from sessiond.flags import Add, add_config, add_server, add_timeout, command, count, rate, seconds, seconds_or_0
+from sessiond.flags import (
+    Add,
+    Parser,
+    add_config,
+    add_server,
+    add_timeout,
+    command,
+    count,
+    rate,
+    seconds,
+    seconds_or_0,
+)
 from sessiond.options import BY_KEY, OPTIONS, Option
 from sessiond.record_command import add_records
 from sessiond.serve import serve
@@ -39,6 +50,10 @@ examples:
   sessiond serve
   sessiond call create_session '{"type": "sip", "caller": "+15550100"}'
   sessiond call list_sessions
+  sessiond records export --output calls.csv
+  sessiond backup --config sessiond.toml /backup/sessiond.db
+  sessiond check /backup/sessiond.db
+  sessiond config > sessiond.toml
   sessiond bench --duration 5
 
 sessiond COMMAND --help tells more of each.
@@ -152,7 +167,7 @@ def _flags(parsed: argparse.Namespace) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sessiond",
         description="The session manager of a voice gateway layer.",
         epilog=EXAMPLES,
@@ -171,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_call(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("method", metavar="METHOD", help="as on the wire: ping, create_session, ...")
-    parser.add_argument("arguments", metavar="ARG", nargs="*", help="a parameter of it")
+    parser.add_argument("arguments", metavar="ARG", nargs="*", default=[], help="a parameter of it")
     add_server(parser)
     add_timeout(parser, 5.0)
 

@@ -6,19 +6,44 @@ import argparse
 import contextlib
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from sessiond.config import Config
 
-__all__ = ["Add", "add_config", "add_server", "add_timeout", "command", "count", "rate", "seconds", "seconds_or_0"]
+__all__ = [
+    "Add",
+    "Parser",
+    "add_config",
+    "add_server",
+    "add_timeout",
+    "command",
+    "count",
+    "rate",
+    "seconds",
+    "seconds_or_0",
+]
 
 Add: TypeAlias = Callable[..., Any]
 """A method of argparse that adds something, and takes more arguments than are worth spelling out."""
 
-TAKES = {"call": " METHOD [ARG...]", "backup": " FILE", "check": " PATH"}
+TAKES = {"call": " METHOD [ARG...]", "backup": " FILE", "check": " [PATH]"}
 """What commands take beside options."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Its commands refuse what they do not know themselves, and show their own usage.
+
+    argparse would hand it up to the parser of all commands, whose usage has no option of any.
+    """
+
+    def parse_known_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> tuple[Any, list[str]]:
+        """See argparse; what is unknown is an error."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
 
 
 def command(

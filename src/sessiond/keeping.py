@@ -75,8 +75,9 @@ class Keeping:
             yield
         self.recovery_seconds = time.monotonic() - began
         logger.info(
-            "Recovered %d sessions from %s in %.1f s",
+            "Recovered %d %s from %s in %.1f s",
             self.recovered_sessions,
+            "session" if self.recovered_sessions == 1 else "sessions",
             self._config.store.path,
             self.recovery_seconds,
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from sessiond.call import argument
 from sessiond.flags import Add, add_server, add_timeout, command, count
-from sessiond.record_output import FORMATS, as_table
+from sessiond.record_output import FORMATS, as_table, format_of
 from sessiond.record_pages import export, listed
 from sessiond.sources import ConfigError
 
@@ -27,7 +27,7 @@ The records of calls that have ended, as long as the service keeps them.
 
 examples:
   sessiond records list
-  sessiond records export --format csv --output calls.csv
+  sessiond records export --output calls.csv
 
 sessiond records COMMAND --help tells more of each.
 """
@@ -51,8 +51,9 @@ EXPORT_EXAMPLES = f"""\
 examples:
   sessiond records export --ended-after 2026-11-01 --ended-before 2026-12-01 --output november.csv
   sessiond records export --format jsonl --gateway gw-1 | gzip > gw-1.jsonl.gz
-  sessiond records export --format parquet --output calls.parquet      # pip install 'sessiond[parquet]'
+  sessiond records export --output calls.parquet      # pip install 'sessiond[parquet]'
 
+Without --format the ending of FILE says it: .csv, .jsonl or .parquet. Standard output gets CSV.
 FILE is written beside its place, and put there once it is whole.
 Exit codes: as of sessiond call; 2 also if FILE cannot be written.
 """
@@ -74,7 +75,7 @@ def add_records(add: Add) -> None:
     parser.add_argument("--order", choices=["asc", "desc"], default="desc", help="by their ends (default: desc)")
     _add_record_options(parser)
     parser = command(add, "export", _export_records, "Write records for other programs.", EXPORT_EXAMPLES, "records ")
-    parser.add_argument("--format", choices=FORMATS, default="csv", help="(default: csv)")
+    parser.add_argument("--format", choices=FORMATS, help="(default: as FILE ends; csv for standard output)")
     parser.add_argument("--output", metavar="FILE", type=Path, help="where to (default: standard output)")
     _add_record_options(parser)
 
@@ -92,10 +93,11 @@ def _list_records(parsed: argparse.Namespace) -> int:
 
 
 def _export_records(parsed: argparse.Namespace) -> int:
-    if parsed.format == "parquet" and parsed.output is None and sys.stdout.isatty():
+    form = parsed.format or format_of(parsed.output)
+    if form == "parquet" and parsed.output is None and sys.stdout.isatty():
         raise ConfigError("--format parquet is nothing for a terminal: name a file by --output")
-    written = export(parsed.server, parsed.timeout, _filters(parsed), parsed.format, parsed.output)
-    print(f"{written:,} records", file=sys.stderr)
+    written = export(parsed.server, parsed.timeout, _filters(parsed), form, parsed.output)
+    print(f"{written:,} {'record' if written == 1 else 'records'}", file=sys.stderr)
     return 0
 
 

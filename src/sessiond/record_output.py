@@ -14,12 +14,26 @@ from sessiond.logs import escaped
 from sessiond.records.export import CsvWriter, JsonLinesWriter, Writer
 from sessiond.sources import ConfigError
 
-__all__ = ["FORMATS", "as_table", "output", "writer"]
+__all__ = ["FORMATS", "as_table", "format_of", "output", "writer"]
 
 FORMATS = ("csv", "jsonl", "parquet")
 
 LISTED = ("ended_at", "id", "type", "gateway", "caller", "callee", "talk_duration", "end_reason", "ended_by")
 """What people are shown of a record."""
+
+
+def format_of(path: Path | None) -> str:
+    """Which of ``FORMATS`` the ending of ``path`` means; without a path the first one.
+
+    Raises:
+        ConfigError: it means none of them.
+    """
+    if path is None:
+        return FORMATS[0]
+    form = path.suffix.lower().removeprefix(".")
+    if form not in FORMATS:
+        raise ConfigError(f"{path} ends in none of .{', .'.join(FORMATS)}: name the format by --format")
+    return form
 
 
 def writer(form: str, file: BinaryIO) -> Writer:
@@ -35,7 +49,7 @@ def writer(form: str, file: BinaryIO) -> Writer:
     try:
         from sessiond.records.parquet import ParquetWriter  # noqa: PLC0415  (an extra, and slow to import)
     except ImportError:
-        raise ConfigError("--format parquet needs pyarrow: pip install 'sessiond[parquet]'") from None
+        raise ConfigError("parquet needs pyarrow: pip install 'sessiond[parquet]'") from None
     return ParquetWriter(file)
 
 

@@ -32,9 +32,9 @@ Reads all of it: pages, indexes, sessions, histories and records. Changes nothin
 
 examples:
   sessiond check /backup/sessiond.db
-  sessiond check /var/lib/sessiond/sessiond.db
+  sessiond check --config /etc/sessiond.toml
 
-Exit codes: 0 whole, 1 not whole or not readable, 2 wrong command line.
+Exit codes: 0 whole, 1 not whole or not readable, 2 wrong command line or configuration.
 """
 
 
@@ -46,11 +46,17 @@ def add_store_commands(add: Add) -> None:
     add_config(parser, "CONFIG", "the service's TOML file")
     parser.add_argument("--replace", action="store_true", help="replace FILE if it is there")
     parser = command(add, "check", _check, "Tell whether a store, or a backup of one, is whole.", CHECK_EXAMPLES)
-    parser.add_argument("store", metavar="PATH", type=Path, help="its file")
+    parser.add_argument(
+        "store", metavar="PATH", type=Path, nargs="?", help="its file (default: the store of the configuration)"
+    )
+    add_config(parser, "CONFIG", "the service's TOML file")
 
 
 def _backup(parsed: argparse.Namespace) -> int:
-    path = parsed.store or _configured(parsed.config)
+    path = parsed.store or _configured(parsed.config, "--store")
+    folder = parsed.destination.parent
+    if not folder.is_dir():
+        return _failed(f"{parsed.destination}: there is no folder {folder}; make it first")
     try:
         findings = backup(path, parsed.destination, replaces=parsed.replace)
     except StoreError as error:
@@ -59,19 +65,21 @@ def _backup(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _configured(config: Path | None) -> Path:
+def _configured(config: Path | None, name: str) -> Path:
+    """The store of the configuration; ``name`` is how else to name one."""
     store = load(config, os.environ, {}).store
     if store.kind == "memory":
-        raise ConfigError("the configuration keeps nothing in a file; name the store by --store or --config")
+        raise ConfigError(f"the configuration keeps nothing in a file; name the store by {name} or --config")
     return Path(store.path)
 
 
 def _check(parsed: argparse.Namespace) -> int:
+    path = parsed.store or _configured(parsed.config, "PATH")
     try:
-        findings = check(parsed.store)
+        findings = check(path)
     except StoreError as error:
         return _failed(str(error))
-    print(_table(parsed.store, findings))
+    print(_table(path, findings))
     for problem in findings.problems:
         print(problem, file=sys.stderr)
     return 1 if findings.problems else 0

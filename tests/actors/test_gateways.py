@@ -570,6 +570,14 @@ def test_the_log_tells_of_a_gateway_that_is_lost_and_back(manager, caplog):
     told = [record.getMessage() for record in caplog.records if record.name == "sessiond.actors.gateway"]
     assert told == [
         "Gateway gw (epoch e1): registered",
-        "Gateway gw (epoch e1): 1 sessions are suspect and will end in 120 s unless it comes back",
+        "Gateway gw (epoch e1): 1 session is suspect and will end in 120 s unless it comes back",
         "Gateway gw (epoch e1): resumed",
     ]
+
+
+def test_the_loss_of_a_gateway_without_sessions_is_no_warning(manager, caplog):
+    caplog.set_level("INFO")
+    link, _ = manager.connect("gw", "e1")
+    link.lose()
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert told[-1] == ("INFO", "Gateway gw (epoch e1): lost, with no sessions")

@@ -8,21 +8,33 @@ import pytest
 from pages import blocks, page, section
 from serving import serving
 
-from sessiond import Client
+from sessiond import Client, Reporter
 from sessiond.transport import async_commands, client_breaker, gateway, registration
 from sessiond.transport.codec import MAX_ARRAY
 
 GATEWAYS = page("docs/gateways.md")
 
 
-def test_its_gateway_works(capsys):
-    """The service knows the gateway, and its call from the first ring to the end."""
+@pytest.mark.parametrize("first", ["the report", "the sync"])
+def test_its_gateway_works(first, monkeypatch):
+    """The service knows the gateway, and its call from ring to end, whoever tells it of the call first."""
     (snippet,) = blocks(section(GATEWAYS, "## A gateway"), "python")
+    names = {"__name__": "__main__"}
+    if first == "the sync":
+        create = Reporter.create_session
+
+        def create_late(reporter, **fields):
+            names["gateway"].sync_soon()
+            names["gateway"].synced(20)
+            create(reporter, **fields)
+
+        monkeypatch.setattr(Reporter, "create_session", create_late)
     with serving() as served, Client(port=served.port) as client:
-        exec(compile(snippet.replace("7600", str(served.port)), "gateways.md", "exec"), {"__name__": "__main__"})
+        exec(compile(snippet.replace("7600", str(served.port)), "gateways.md", "exec"), names)
         (session,) = client.sessions(ended=True)
         (gateway,) = client.list_gateways().gateways
         entries = client.get_session_history(session.id).entries
+    assert (names["reporter"].refused, names["reporter"].dropped) == (0, 0)
     assert (session.gateway, session.end_reason, session.ended_by) == ("gw-1", "normal", "caller")
     assert [each.change for each in entries] == ["created", "state", "ended"]
     assert {each.author.gateway for each in entries} == {gateway.name} == {"gw-1"}

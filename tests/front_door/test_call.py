@@ -43,6 +43,11 @@ def test_an_error_without_details_has_no_brackets():
     assert error_line(errors.NotFound("No such session")) == "not_found: No such session"
 
 
+def test_a_line_names_no_field_where_that_is_the_request_as_a_whole():
+    error = errors.InvalidRequest("This service keeps no records of calls", field="params")
+    assert error_line(error) == "invalid_request: This service keeps no records of calls"
+
+
 def test_every_error_has_an_exit_code_that_says_whose_fault_it_is():
     codes = {code: exit_code(kind("")) for code, kind in errors.BY_CODE.items()}
     assert {code for code, number in codes.items() if number == 3} == {"unavailable"}

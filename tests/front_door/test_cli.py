@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 
 import pytest
 
 from sessiond import __version__
 from sessiond.cli import main
 from sessiond.options import OPTIONS
+
+COMMANDS = ("serve", "config", "call", "bench", "records", "backup", "check")
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +35,17 @@ def test_it_tells_its_version(capsys):
 
 @pytest.mark.parametrize(
     "command",
-    [(), ("serve",), ("config",), ("call",), ("records",), ("records", "list"), ("records", "export")],
+    [(), *((name,) for name in COMMANDS), ("records", "list"), ("records", "export")],
     ids=" ".join,
 )
 def test_the_help_of_every_command_has_examples(command, capsys):
     assert "\n  sessiond " in printed(capsys, *command, "--help")
+
+
+def test_the_first_help_has_an_example_of_every_command(capsys):
+    listed, _, examples = printed(capsys, "--help").partition("examples:")
+    assert re.findall(r"^ {4}(\w+) ", listed, re.MULTILINE) == list(COMMANDS)
+    assert {*re.findall(r"^ {2}sessiond (\w+)", examples, re.MULTILINE)} == {*COMMANDS}
 
 
 def test_the_help_of_serve_tells_every_option_and_its_default(capsys):
@@ -53,6 +62,23 @@ def test_a_wrong_command_line_is_exit_code_2(arguments, capsys):
         main(arguments)
     assert caught.value.code == 2
     assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["serve", "records list", "check"])
+def test_an_unknown_option_of_a_command_shows_the_usage_of_that_command(command, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main([*command.split(), "--bogus"])
+    assert caught.value.code == 2
+    assert re.fullmatch(
+        rf"usage: sessiond {command} \[OPTION\.\.\.\].*\nsessiond {command}: error: unrecognized arguments: --bogus\n",
+        capsys.readouterr().err,
+    )
+
+
+def test_a_call_without_a_method_asks_for_that_alone(capsys):
+    with pytest.raises(SystemExit):
+        main(["call"])
+    assert capsys.readouterr().err.endswith("the following arguments are required: METHOD\n")
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "soon"])

@@ -108,7 +108,32 @@ def test_filters_are_those_of_the_wire(sessiond, flags, expected):
 def test_pages_without_records_are_passed_over(sessiond, monkeypatch):
     monkeypatch.setattr(records, "PAGE_STEPS", 1)
     monkeypatch.setattr(record_search, "STEP_ROWS", 50)
-    assert sessiond("export", "--caller", "+599", "--ended-before", "2027-01-01")[2] == "1 records\n"
+    assert sessiond("export", "--caller", "+599", "--ended-before", "2027-01-01")[2] == "1 record\n"
+
+
+# Formats
+
+
+def test_the_ending_of_the_file_says_the_format(sessiond, tmp_path):
+    for name in ("calls.csv", "calls.jsonl", "CALLS.PARQUET"):
+        assert sessiond("export", "--output", str(tmp_path / name)) == (0, b"", "600 records\n")
+    assert len(rows((tmp_path / "calls.csv").read_bytes())) == COUNT
+    assert json.loads((tmp_path / "calls.jsonl").read_bytes().splitlines()[0])["number"] == 1
+    assert parquet.read_table(tmp_path / "CALLS.PARQUET").num_rows == COUNT
+
+
+def test_a_format_that_is_named_counts_more_than_an_ending(sessiond, tmp_path):
+    path = tmp_path / "calls.csv"
+    assert sessiond("export", "--format", "jsonl", "--output", str(path))[0] == 0
+    assert json.loads(path.read_bytes().splitlines()[0])["number"] == 1
+
+
+@pytest.mark.parametrize("name", ["calls", "calls.txt", "calls.csv.gz", ".csv"])
+def test_an_ending_that_says_nothing_is_exit_code_2(sessiond, tmp_path, name):
+    assert sessiond("export", "--output", str(tmp_path / name)) == (
+        2, b"", f"sessiond: {tmp_path / name} ends in none of .csv, .jsonl, .parquet: name the format by --format\n",
+    )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
 
 
 # Files
@@ -164,7 +189,7 @@ def test_without_pyarrow_the_extra_is_named(sessiond, monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "sessiond.records.parquet", None)
     path = tmp_path / "calls.parquet"
     code, _, err = sessiond("export", "--format", "parquet", "--output", str(path))
-    assert (code, err) == (2, "sessiond: --format parquet needs pyarrow: pip install 'sessiond[parquet]'\n")
+    assert (code, err) == (2, "sessiond: parquet needs pyarrow: pip install 'sessiond[parquet]'\n")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -162,4 +162,21 @@ def test_the_store_of_a_backup_is_that_of_the_configuration(path, tmp_path, monk
     assert main(["backup", "--config", str(config), str(tmp_path / "copy.db")]) == 1
     assert main(["backup", "--config", str(config), "--replace", str(tmp_path / "copy.db")]) == 0
     assert main(["backup", str(tmp_path / "another.db")]) == 2
-    assert "keeps nothing in a file" in capsys.readouterr().err
+    assert "keeps nothing in a file; name the store by --store or --config" in capsys.readouterr().err
+
+
+def test_the_store_of_a_check_is_that_of_the_configuration_unless_it_is_named(path, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("SESSIOND_CONFIG", raising=False)
+    config = tmp_path / "sessiond.toml"
+    config.write_text(f'[store]\nkind = "sqlite"\npath = "{path}"\n')
+    assert main(["check", "--config", str(config)]) == 0
+    assert f"{path} is whole" in capsys.readouterr().out
+    assert main(["check", "--config", str(config), str(tmp_path / "nothing.db")]) == 1
+    assert main(["check"]) == 2
+    assert "keeps nothing in a file; name the store by PATH or --config" in capsys.readouterr().err
+
+
+def test_a_backup_into_a_folder_that_is_not_there_names_it(path, tmp_path, capsys):
+    copy = tmp_path / "nowhere" / "copy.db"
+    assert main(["backup", "--store", str(path), str(copy)]) == 1
+    assert capsys.readouterr().err == f"sessiond: {copy}: there is no folder {copy.parent}; make it first\n"

@@ -305,9 +305,19 @@ def test_corrupt_pages_are_refused(again, tmp_path):
         Stored(path)
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(StoreError, match="the folder must be there and be writable"):
-        Stored(tmp_path / "none" / "sessiond.db")
+def test_a_folder_that_is_not_there_is_named_and_so_is_the_store(tmp_path):
+    path = tmp_path / "nowhere" / "sessiond.db"
+    with pytest.raises(StoreError) as caught:
+        Stored(path)
+    assert str(caught.value) == f"{path}: there is no folder {path.parent}; make it first"
+
+
+def test_a_folder_that_is_a_file_is_said_to_be_none(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "sessiond.db"
+    with pytest.raises(StoreError) as caught:
+        Stored(path)
+    assert str(caught.value) == f"{path}: Not a directory; its folder must be one, and be writable"
 
 
 def test_a_store_that_was_refused_is_not_locked(tmp_path):
