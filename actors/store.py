@@ -16,7 +16,7 @@ from sessiond.actors.params import Address
 from sessiond.actors.record import Session
 from sessiond.actors.record_params import RecordQuery
 
-__all__ = ["Ending", "Keeper", "Live", "Post", "Records", "Recovered", "Soon", "Store", "StoreError"]
+__all__ = ["Ending", "Keeper", "Live", "Post", "Records", "Recovered", "Soon", "Store", "StoreError", "at_once"]
 
 R = TypeVar("R")
 
@@ -24,6 +24,11 @@ Post = Callable[[Callable[[], None]], None]
 """Runs a function on the dispatcher's thread, holding its turn, soon. From any thread."""
 Soon = Callable[[Callable[[], None]], object]
 """Runs a function on the dispatcher's thread, after what runs there now."""
+
+
+def at_once(work: Callable[[], None]) -> None:
+    """A ``Soon`` where nothing runs that there is to wait for."""
+    work()
 
 
 class StoreError(Exception):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from sessiond.actors.errors import Unavailable
 from sessiond.actors.future import Pending
-from sessiond.actors.store import Post, StoreError
+from sessiond.actors.store import Post, StoreError, at_once
 from sessiond.stores.database import connect_reader, translated
 
 __all__ = ["Reader"]
@@ -20,10 +20,6 @@ __all__ = ["Reader"]
 R = TypeVar("R")
 
 Query = Callable[[sqlite3.Connection], Any]
-
-
-def _at_once(go: Callable[[], None]) -> None:
-    go()
 
 
 class Reader:
@@ -46,7 +42,7 @@ class Reader:
         self._post = post
 
     def ask(
-        self, query: Callable[[sqlite3.Connection], R], when: Callable[[Callable[[], None]], None] = _at_once
+        self, query: Callable[[sqlite3.Connection], R], when: Callable[[Callable[[], None]], None] = at_once
     ) -> Pending[R]:
         """What comes of ``query``. Pending; fails with what the query raises, or ``Unavailable``.
 

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 from collections.abc import Callable
 
-from sessiond.actors.store import Keeper, Post, Soon, StoreError
+from sessiond.actors.store import Keeper, Post, Soon, StoreError, at_once
 from sessiond.stores.chores import Chores
 from sessiond.stores.commit import commit, insert
 from sessiond.stores.database import rollback, translated
@@ -22,7 +22,7 @@ from sessiond.stores.recovery import POSITION
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.tuning import Tuning
 
-__all__ = ["Writer", "at_once"]
+__all__ = ["Writer"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +30,6 @@ LINGER = 0.5
 """Seconds in which somebody looks for what was handed over without haste."""
 PAUSE = 1.0
 """Seconds without chores after one has failed."""
-
-
-def at_once(work: Callable[[], None]) -> None:
-    """A ``Soon`` for whoever has nothing else to do now."""
-    work()
 
 
 class Writer:

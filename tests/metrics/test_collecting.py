@@ -44,7 +44,7 @@ from sessiond.metrics.collector import SessionCollector
 from sessiond.metrics.families import families
 from sessiond.stores.figures import Figures
 from sessiond.stores.settings import StoreSettings
-from sessiond.transport.observed import LATENCY_BOUNDS, Observed, observe, observe_one
+from sessiond.transport.observed import LATENCY_BOUNDS, Observed, observe, observe_all
 from sessiond.transport.server import FrontEnd
 from sessiond.watch import LoopWatch
 
@@ -314,7 +314,7 @@ def test_requests_are_shown_by_method_and_code(context):
     observe([ping, touch], 0.0002)
     touch.answered = 2
     observe([touch], 7.0)
-    observe_one(observed.methods["unknown"], 0.0)
+    observe_all([(observed.methods["unknown"], 5.0)], 5.0)
     touch.errors["not_found"] += 2
     observed.methods["unknown"].errors["unknown_method"] += 1
     observed.connections = 5

@@ -19,12 +19,11 @@ from store_changes import Changes
 from store_history import BEGUN
 
 from sessiond.actors.record import Session
-from sessiond.actors.store import Ending
+from sessiond.actors.store import Ending, at_once
 from sessiond.stores import checkpoints
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.sqlite import SqliteStore
 from sessiond.stores.tuning import Tuning
-from sessiond.stores.writer import at_once
 
 HURRIED = Tuning(fold_entries=600, fold_rows=16)
 """So that the log is folded, and the WAL moved into the database, all the time."""

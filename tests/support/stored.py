@@ -8,11 +8,10 @@ import threading
 
 from sessiond.actors import image
 from sessiond.actors.record import Session
-from sessiond.actors.store import Ending
+from sessiond.actors.store import Ending, at_once
 from sessiond.stores.settings import StoreSettings
 from sessiond.stores.sqlite import SqliteStore
 from sessiond.stores.tuning import TUNING
-from sessiond.stores.writer import at_once
 
 __all__ = ["PATIENCE", "Stored", "as_image", "as_record", "ending", "opened"]
 

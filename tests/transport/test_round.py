@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_left
 
 import pytest
 from still_loop import StillSocket
@@ -10,6 +11,7 @@ from still_service import still_service
 from wire import request
 
 from sessiond.transport.connection import Connection
+from sessiond.transport.observed import LATENCY_BOUNDS, MethodTally, observe_all
 
 
 @pytest.fixture
@@ -63,6 +65,16 @@ def test_each_request_of_a_turn_is_counted_once(service):
         connection.data_received(request(2, "ping"))
         service.loop.settle()
         assert sum(tally.buckets) == 5
+
+
+def test_answers_that_come_later_are_timed_from_when_each_was_asked():
+    slow, quick = MethodTally(), MethodTally()
+    observe_all([(slow, 10.0), (quick, 12.0), (slow, 10.0), (slow, 12.0)], 12.00005)
+    assert [count for count in slow.buckets if count] == [1, 2]
+    assert slow.buckets[0] == quick.buckets[0] == 1
+    assert slow.buckets[bisect_left(LATENCY_BOUNDS, 2.00005)] == 2
+    assert slow.seconds == pytest.approx(2 * 2.00005 + 0.00005)
+    assert quick.seconds == pytest.approx(0.00005)
 
 
 def test_a_connection_that_cannot_be_written_to_keeps_no_answer_from_others(service, monkeypatch):
