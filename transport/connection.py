@@ -52,8 +52,6 @@ class Connection(asyncio.Protocol):
         self._is_behind = False
         """Whether requests wait here: for the loop to come round, or for a limit to be no longer reached."""
         self._is_scheduled = False
-        self._is_flushing = False
-        """Whether answers that have come will be flushed at the end of the round."""
         self._owed: int | None = None
         """Of the bytes still to come so many will be looked at, if not all: the connection is about to end."""
         self._is_last = False
@@ -246,15 +244,13 @@ class Connection(asyncio.Protocol):
         """A pending answer has come: it is flushed with all others of this round."""
         if self._is_closed:
             return
-        if not self._is_flushing:
-            self._is_flushing = True
+        if len(self._responder.answers) == 1:  # whoever has more is to be flushed already
             self._round.unflushed.append(self)
         if self._is_behind or self._is_last:
             self._work_later()
 
     def flush(self) -> None:
         """Hand the answers to the socket in one piece."""
-        self._is_flushing = False
         if self._is_closed:
             return
         answers = self._responder.answers

@@ -42,8 +42,6 @@ ANSWERS_PER_WRITE = 32
 64 requests under way that makes 1.2 times as many in a second."""
 MAX_SETTLING = 1024
 """So many answers of one connection wait for the store before no more of its requests are looked at."""
-PENDING = frozenset({Pending, Held})
-"""The classes of answers that are not there yet."""
 SLOW = BIG_ANSWER + 1
 """In the place of the size of an answer that is pending, or was much work: the limits and the clock are due."""
 
@@ -153,10 +151,11 @@ class Responder:
         if len(call.params) > SMALL:
             return self._answer_odd(encode_call(call))
         try:
-            result = run(self._registry, params)
-            if result.__class__ in PENDING:  # quicker than ``isinstance``
-                if isinstance(result, Held):
-                    return self._hold(result, call.msgid, tally)
+            result: Any = run(self._registry, params)
+            kind = result.__class__  # quicker than ``isinstance``
+            if kind is Held:
+                return self._hold(result, call.msgid, tally)
+            if kind is Pending:
                 return self._defer(result, call.msgid, tally)
             answer = encode((RESPONSE, call.msgid, None, result))
         except BaseException as error:  # noqa: BLE001  (a fault of ours is the answer to this request and no more)
