@@ -38,8 +38,10 @@ class Pending(msgspec.Struct, Generic[T], eq=False):
     is_abandoned: bool = False
     """Set by whoever asked, once the answer is of no use any more; whoever works on it may then stop."""
     _is_done: bool = False
-    _value: T | None = None
-    _error: BaseException | None = None
+    value: T | None = None
+    """What it has been completed with."""
+    error: BaseException | None = None
+    """The exception that it has been completed with, None if it has not been."""
     _followers: tuple[Callable[[T | None, BaseException | None], None], ...] = ()
 
     def set(self, value: T | Pending[T]) -> None:
@@ -56,14 +58,14 @@ class Pending(msgspec.Struct, Generic[T], eq=False):
     def then(self, follower: Callable[[T | None, BaseException | None], None]) -> None:
         """Call ``follower(value, error)`` once it is complete, at once if it already is."""
         if self._is_done:
-            follower(self._value, self._error)
+            follower(self.value, self.error)
         else:
             self._followers += (follower,)
 
     def _finish(self, value: T | None, error: BaseException | None) -> None:
         if self._is_done:
             raise queue.Full
-        self._is_done, self._value, self._error = True, value, error
+        self._is_done, self.value, self.error = True, value, error
         followers, self._followers = self._followers, ()
         for follower in followers:
             follower(value, error)
@@ -73,18 +75,15 @@ class Held(Pending[T], gc=False):
     """A turn's answer that is known, and told once what it is based on is kept.
 
     There is one for each request that waits for the store: so they are light, and nothing for the garbage collector.
+    It has its ``value`` or ``error`` from the beginning.
     """
 
-    answer: T | None = None
-    """What is told then."""
-    error: BaseException | None = None
-    """Raised instead of the answer, if it is not None."""
     position: int = 0
     """Up to which everything is to be kept before."""
 
     def release(self) -> None:
         """Tell it."""
-        self._finish(self.answer, self.error)
+        self._finish(self.value, self.error)
 
 
 class ReplyFuture(pykka.Future[T]):

@@ -239,10 +239,10 @@ class Journal:
     def settled(self, position: int) -> None:
         """See ``Keeper``."""
         on_way, held = self._on_way, self._held
-        while on_way and (settled := on_way[0].position) <= position:
+        while on_way and on_way[0].position <= position:
             self._settle(on_way.popleft())
-            while held and held[0].position <= settled:  # now that what it is about is in the processor's cache
-                held.popleft().release()
+        while held and held[0].position <= position:
+            held.popleft().release()
         self._set_numbers_aside()
 
     def failed(self, error: Exception) -> None:
@@ -333,7 +333,7 @@ class Journal:
 
     def _hold(self, value: R, error: SessiondError | None = None) -> R:
         """Have ``value``, or ``error``, be told once all is settled that is on its way; what it returns is pending."""
-        held = Held(answer=value, error=error, position=self._on_way[-1].position)
+        held = Held(value=value, error=error, position=self._on_way[-1].position)
         self._held.append(held)
         return held  # type: ignore[return-value]  # stands for an R, as in ``perform``
 

@@ -66,8 +66,6 @@ class Writer:
         """Whether the next announcement is on its way."""
         self._committed_at = tuning.monotonic()
         """When the last commit began, on the monotonic clock."""
-        self._next = 0.0
-        """When the next commit may be, likewise."""
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._is_waiting = False
         """Whether the thread wants the bell rung when something may be committed."""
@@ -107,7 +105,7 @@ class Writer:
 
     def _announce(self) -> None:
         """What was done with what has been handed over is over."""
-        self._is_announced = False
+        self._is_announced = False  # first: what another thread hands over meanwhile announces itself
         self._announced = self._position
         if self._is_waiting:
             self.ring()
@@ -202,7 +200,7 @@ class Writer:
         now = self._monotonic()
         if now - self._committed_at >= LINGER:
             self._lingered = self._position
-        ripe, wait = self._ripe, self._next - now
+        ripe, wait = self._ripe, self._committed_at + self._interval - now
         has_entries = ripe > 0
         if has_entries and wait <= 0:
             self._commit(ripe)
@@ -212,7 +210,7 @@ class Writer:
 
     @property
     def _ripe(self) -> int:
-        """Entries that may be committed: of what belongs together all, or none."""
+        """Entries that may be committed: of what a turn hands over all or none, but for what has lingered."""
         return max(self._announced, self._lingered) - self._done
 
     def _rest(self) -> float:
@@ -232,7 +230,6 @@ class Writer:
             size = commit(self._connected(), group, last)
         del self._queue[: len(group)]
         self._done = last
-        self._next = began + self._interval
         self._chores.committed(group, last, size)
         self._figures.committed(self._monotonic() - began, len(group), size)
         if self._post is not None and self._keeper is not None:

@@ -251,7 +251,7 @@ class Responder:
         """Answer once ``held`` is kept. The work is done, so that this is not ``SLOW``."""
         self.settling += 1
         error = held.error
-        answer, code = self._success(msgid, held.answer) if error is None else self._failure(msgid, error)
+        answer, code = self._success(msgid, held.value) if error is None else self._failure(msgid, error)
         held.then(_Waiting(self, msgid, tally, self._round.arrived, answer, code, error))
         return 0 if self.settling < MAX_SETTLING else SLOW
 

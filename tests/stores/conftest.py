@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from faulty_disk import FaultyDisk, compile_faulty_disk
 from record_store import record_store
+from still_store import TracedDisk, still_store
 
 from sessiond.stores.records import StoredRecords
 
@@ -18,6 +19,23 @@ def faulty_library(tmp_path_factory):
 def disk(faulty_library, tmp_path):
     """The disk of the store ``disk.store``, which is not there yet."""
     return FaultyDisk(faulty_library, tmp_path / "store.db")
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "sessiond.db"
+
+
+@pytest.fixture
+def traced():
+    """The disk of the store ``still``."""
+    return TracedDisk()
+
+
+@pytest.fixture
+def still(path, traced):
+    with still_store(path, traced) as stored:
+        yield stored
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sqlite3
 
 import msgspec
 import pytest
-from still_store import LATER, RECORDS, TracedDisk, committed, killed, sql, still_store
+from still_store import LATER, RECORDS, committed, killed, sql
 from stored import Stored, as_image, ending, opened
 
 from sessiond.actors.errors import Unavailable
@@ -18,23 +18,6 @@ from sessiond.stores.backup import backup
 from sessiond.stores.check import check
 from sessiond.stores.recovery import FILED
 from sessiond.stores.writer import PAUSE
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "sessiond.db"
-
-
-@pytest.fixture
-def disk():
-    return TracedDisk()
-
-
-@pytest.fixture
-def still(path, disk):
-    with still_store(path, disk) as stored:
-        yield stored
-
 
 # After a kill
 
@@ -119,16 +102,16 @@ def test_an_end_that_makes_no_sense_is_refused(path):
         Stored(path)
 
 
-def test_a_disk_that_is_full_at_the_start_keeps_nobody_from_starting(still, path, tmp_path, disk, caplog):
+def test_a_disk_that_is_full_at_the_start_keeps_nobody_from_starting(still, path, tmp_path, traced, caplog):
     ended = ending(1, metadata={"blob": "x" * 20_000})
     number = still.store.end(ended)
     still.store._writer._commit(still.store.waiting)
     crashed = killed(path, tmp_path / "crashed")
-    disk.fills_up()
-    again = Stored(crashed, tuning=dataclasses.replace(LATER, connect=disk.connect))
+    traced.fills_up()
+    again = Stored(crashed, tuning=dataclasses.replace(LATER, connect=traced.connect))
     assert "the disk is full" in caplog.text
     assert again.ended == [ended]
-    disk.has_room()
+    traced.has_room()
     again.start()
     assert again.rows(RECORDS) == [(number, "session-1")]
     again.close()
@@ -194,17 +177,17 @@ def test_a_step_that_fails_is_done_later_and_commits_go_on(path, monkeypatch, ca
         assert len(stored.ended) == 5
 
 
-def test_while_a_store_is_down_reads_find_what_was_filed_and_the_rest_once_it_is_up(path, disk):
-    with opened(path, tuning=dataclasses.replace(LATER, probes=(0.0, 0.005), connect=disk.connect)) as stored:
+def test_while_a_store_is_down_reads_find_what_was_filed_and_the_rest_once_it_is_up(path, traced):
+    with opened(path, tuning=dataclasses.replace(LATER, probes=(0.0, 0.005), connect=traced.connect)) as stored:
         store = stored.store
         stored.settle(store.end(ending(1)))
         assert len(stored.rows(RECORDS)) == 1
         stored.settle(store.end(ending(2)))
-        disk.fills_up()
+        traced.fills_up()
         store.keep(3, as_image(3, metadata={"blob": "x" * 20_000}))
         stored.run_until(lambda: stored.told)
         assert len(stored.rows(RECORDS)) == 1
-        disk.has_room()
+        traced.has_room()
         stored.run_until(lambda: "restored" in stored.told)
         assert len(stored.rows(RECORDS)) == 2
 

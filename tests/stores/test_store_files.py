@@ -26,11 +26,6 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "sessiond.db"
-
-
-@pytest.fixture
 def sql(path):
     """Run a statement as another program would; its rows."""
 

@@ -5,40 +5,23 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from still_store import LATER, RECORDS, TracedDisk, committed, killed, sql, still_store
+from still_store import LATER, RECORDS, committed, killed, sql
 from stored import as_image, ending, opened
 
 from sessiond.stores.tuning import TUNING
 
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "sessiond.db"
-
-
-@pytest.fixture
-def disk():
-    return TracedDisk()
-
-
-@pytest.fixture
-def still(path, disk):
-    with still_store(path, disk) as stored:
-        yield stored
-
-
 # What a commit writes
 
 
-def test_a_commit_is_one_row_of_the_log_and_nothing_else(still, path, disk):
+def test_a_commit_is_one_row_of_the_log_and_nothing_else(still, path, traced):
     store = still.store
     store._writer._connected()
     store.keep(1, as_image(1))
     store.touch(2, 5.0)
     store.end(ending(1))
-    disk.said.clear()
+    traced.said.clear()
     store._writer._commit(store.waiting)
-    (statement,) = disk.said
+    (statement,) = traced.said
     assert statement.startswith("INSERT INTO log ")
     assert sql(path, "SELECT count(*) FROM log") == [(1,)]
     assert sql(path, RECORDS) == sql(path, "SELECT * FROM named") == []
