@@ -143,7 +143,7 @@ def test_a_service_that_hangs_costs_two_timeouts(client, proxy):
     for number in range(2, 100):
         reporter.create_session(type="sip", **address(f"hung-{number}"))
     assert reporter.queued == 100
-    assert len(sent) == 2
+    assert len([data for data in sent if b"create_session" in data]) == 2  # on a slow machine it has been probed since
     come_back(client, proxy)
     assert reporter.flush()
     assert client.get_session(address("hung-99")).version == 1
