@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from sessiond.stores.checkpoints import Checkpoints
-from sessiond.stores.database import unhurried
+from sessiond.stores.database import MAX_ROWS, unhurried
 from sessiond.stores.figures import Figures
 from sessiond.stores.filing import Filing
 from sessiond.stores.folding import Folding
@@ -22,12 +22,6 @@ PAGE = 4096
 """Bytes of a page of the database."""
 PAGES_OF_A_ROW = 2
 """Pages that a row writes, on average: sessions are neighbours, records are in four trees."""
-
-
-MOST_ROWS = 256
-"""Sessions that are folded in one step while commits may be waiting."""
-FINAL_ROWS = 1024
-"""Sessions that are folded, or records that are filed, in one step when nobody waits for a commit."""
 
 
 class Chores:
@@ -80,11 +74,15 @@ class Chores:
 
     def _step(self, connection: sqlite3.Connection) -> None:
         if self._is_filing_due():
-            self.filing.step(connection, max(self._tuning.file_rows, self._taken))
+            self.filing.step(connection, self._tuning.file_rows)
+            for _ in range(0, self._taken, MAX_ROWS):
+                if self.filing.is_behind:
+                    self.filing.step(connection, MAX_ROWS)
         if self.folding.is_folding:
             if self.filing.has_filed(self.folding.reach):
-                self.folding.step(connection, max(self._tuning.fold_rows, min(self._taken, MOST_ROWS)))
-        elif self.purge.is_due:
+                most = max(self._tuning.fold_rows, 2 * self._taken - 1)  # one statement takes more than half of it
+                self.folding.step(connection, min(most, MAX_ROWS))
+        elif self.purge.is_due and self.filing.has_filed(self.purge.up_to):
             self.purge.step(connection)
 
     @property
@@ -122,12 +120,12 @@ class Chores:
             self._pages.renew()
         with unhurried(connection):
             while not self.filing.is_needless:
-                self.filing.step(connection, FINAL_ROWS)
-        until = self._tuning.monotonic() + self._tuning.last_fold
-        while not self.folding.is_needless and self._tuning.monotonic() < until:
-            if not self.folding.is_folding:
-                self.folding.begin()
-            self.folding.step(connection, FINAL_ROWS)
+                self.filing.step(connection, MAX_ROWS)
+            until = self._tuning.monotonic() + self._tuning.last_fold
+            while not self.folding.is_needless and self._tuning.monotonic() < until:
+                if not self.folding.is_folding:
+                    self.folding.begin()
+                self.folding.step(connection, MAX_ROWS)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def _is_any_due(self) -> bool:
@@ -135,9 +133,10 @@ class Chores:
 
     def _is_filing_due(self) -> bool:
         """A fold must not go on without it, and what is to be deleted is looked for in the table."""
-        return self.filing.is_due or (
-            not self.filing.is_needless
-            and (self.purge.is_due or (self.folding.is_folding and not self.filing.has_filed(self.folding.reach)))
+        return (
+            self.filing.is_due
+            or (self.folding.is_folding and not self.filing.has_filed(self.folding.reach))
+            or (self.purge.is_due and not self.filing.has_filed(self.purge.up_to))
         )
 
     def _is_fold_due(self) -> bool:

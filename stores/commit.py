@@ -10,10 +10,10 @@ import functools
 import itertools
 import operator
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sessiond.stores.database import chunks, transaction
+from sessiond.stores.database import transaction
 from sessiond.stores.log import AUTHOR, END, PUT, Entry, encode
 
 __all__ = ["commit", "insert"]
@@ -37,16 +37,19 @@ def commit(connection: sqlite3.Connection, entries: Sequence[Entry], last: int) 
     authors = [entry[1:] for entry in entries if entry[0] == AUTHOR]
     with transaction(connection):
         _run(connection, _APPEND, (last, body))
-        insert(connection, "named (name, value)", named.values())
+        insert(connection, "named (name, value)", [*named.values()])
         insert(connection, "authors (number, gateway, epoch)", authors)
     return len(body)
 
 
-def insert(connection: sqlite3.Connection, table: str, rows: Iterable[tuple[Any, ...]]) -> None:
-    """Insert ``rows`` into ``table``, which names the columns, in the place of those that have their keys."""
-    for chunk in chunks(list(rows)):
-        statement = _statement(table, len(chunk[0]), len(chunk))
-        _run(connection, statement, tuple(itertools.chain.from_iterable(chunk)))
+def insert(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert ``rows`` into ``table``, which names the columns, in the place of those that have their keys.
+
+    By one statement, if there are any: SQLite takes some thousand values.
+    """
+    if rows:
+        statement = _statement(table, len(rows[0]), len(rows))
+        _run(connection, statement, tuple(itertools.chain.from_iterable(rows)))
 
 
 def _run(connection: sqlite3.Connection, statement: str, values: tuple[Any, ...]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,9 +13,9 @@ from sessiond.actors.store import StoreError
 
 __all__ = [
     "MAX_ROWS",
-    "chunks",
     "connect",
     "connect_reader",
+    "fitting",
     "make",
     "rollback",
     "transaction",
@@ -33,7 +33,7 @@ WAL_KEPT = 64 << 20
 """Bytes that the file of the WAL keeps for later when it begins anew."""
 
 MAX_ROWS = 256
-"""Rows in one statement at most: a power of two, and few enough for SQLite's number of variables."""
+"""Rows in one statement at most: a power of two, and few enough for SQLite's number of variables, however wide."""
 
 _MEANINGS = {
     "SQLITE_FULL": "the disk is full; make room",
@@ -132,7 +132,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 @contextlib.contextmanager
 def unhurried(connection: sqlite3.Connection) -> Iterator[None]:
-    """Transactions within are not fsynced: the next commit does that for them, before anybody relies on it."""
+    """What is written within is not fsynced: the next commit does that for it, before anybody relies on it."""
     connection.execute("PRAGMA synchronous = NORMAL")
     try:
         yield
@@ -147,22 +147,9 @@ def rollback(connection: sqlite3.Connection) -> None:
             connection.execute("ROLLBACK")
 
 
-def chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
-    """``rows`` in pieces for single statements.
+def fitting(count: int) -> int:
+    """How many of ``count`` rows, which is not 0, are to go into a single statement.
 
-    Their lengths are powers of two, so that few statements serve all numbers of rows and stay prepared.
+    A power of two, so that few statements serve all numbers of rows and stay prepared.
     """
-    place = 0
-    for size in _sizes(len(rows)):
-        yield rows[place : place + size]
-        place += size
-
-
-def _sizes(count: int) -> Iterator[int]:
-    size = MAX_ROWS
-    while count:
-        if count >= size:
-            yield size
-            count -= size
-        else:
-            size //= 2
+    return 1 << (min(count, MAX_ROWS).bit_length() - 1)

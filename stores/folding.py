@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from sessiond.actors.store import Live
 from sessiond.stores.commit import insert
-from sessiond.stores.database import chunks, transaction
+from sessiond.stores.database import fitting, transaction
 from sessiond.stores.figures import Figures
 from sessiond.stores.fold import Unfolded
 from sessiond.stores.log import END, LIVE, Entry
@@ -41,7 +41,7 @@ class Folding:
         self._order: Iterator[int] = iter(())
         """The sessions of the old stretch that live, ascending: neighbours in the table go in one step."""
         self._chosen: list[int] = []
-        """Those of the step that is being made."""
+        """The next of them, ascending; some may have been written, or be no more."""
         self._rows = deque(recovered.rows)
         """Of the log: position, entries, bytes."""
         self._covered = 0
@@ -92,14 +92,14 @@ class Folding:
     def begin(self) -> None:
         """Take the log as it is now."""
         old = self._latest
-        self._order = _ascending(list(old.images))
+        self._order, self._chosen = _ascending(list(old.images)), []
         self._old = old  # first, so that another thread finds a session in one of the two
         self._latest = Unfolded(max(old.highest, max(old.images, default=0)))
         self._covered = len(self._rows)
         self.reach = self._rows[-1][0]
 
     def step(self, connection: sqlite3.Connection, most: int) -> None:
-        """Fold ``most`` sessions at most, or delete some of the log.
+        """Fold ``most`` sessions at most by one statement, or delete some of the log.
 
         Raises:
             sqlite3.Error: it is as before.
@@ -117,42 +117,35 @@ class Folding:
     def _write(self, connection: sqlite3.Connection, most: int) -> None:
         images, touches = self._old.images, self._old.touches
         rows = [(seq, touches.get(seq, 0.0), images[seq]) for seq in self._next(most)]
-        with transaction(connection):
-            insert(connection, "sessions (seq, touched, image)", rows)
-        self._chosen = []
+        insert(connection, "sessions (seq, touched, image)", rows)
         for seq, _, _ in rows:
             del images[seq]
             touches.pop(seq, None)
         self._figures.folded += len(rows)
 
     def _next(self, most: int) -> list[int]:
-        """The next sessions to be written, at most so many: those of last time, if they have not been."""
+        """The next sessions to be written, at most so many: first those of last time that have not been."""
         images = self._old.images
-        self._chosen = [seq for seq in self._chosen if seq in images]
-        for seq in self._order:
-            if seq in images:
-                self._chosen.append(seq)
-                if len(self._chosen) >= most:
-                    break
-        return self._chosen
+        chosen = [seq for seq in self._chosen if seq in images]
+        chosen += itertools.islice((seq for seq in self._order if seq in images), max(0, most - len(chosen)))
+        self._chosen = chosen
+        return chosen[: fitting(min(most, len(chosen)))]
 
     def _touch(self, connection: sqlite3.Connection, touches: Sequence[tuple[int, float]]) -> None:
-        with transaction(connection):
-            for chunk in chunks(touches):
-                values = ", ".join(["(?, ?)"] * len(chunk))
-                connection.execute(
-                    f"WITH latest (seq, at) AS (VALUES {values}) "  # noqa: S608  (no data)
-                    "UPDATE sessions SET touched = latest.at FROM latest WHERE sessions.seq = latest.seq",
-                    tuple(itertools.chain.from_iterable(chunk)),
-                )
+        touches = touches[: fitting(len(touches))]
+        values = ", ".join(["(?, ?)"] * len(touches))
+        connection.execute(
+            f"WITH latest (seq, at) AS (VALUES {values}) "  # noqa: S608  (no data)
+            "UPDATE sessions SET touched = latest.at FROM latest WHERE sessions.seq = latest.seq",
+            tuple(itertools.chain.from_iterable(touches)),
+        )
         for seq, _ in touches:
             self._old.touches.pop(seq, None)
 
     def _delete(self, connection: sqlite3.Connection, gone: Sequence[int]) -> None:
-        with transaction(connection):
-            for chunk in chunks(gone):
-                places = ", ".join("?" * len(chunk))
-                connection.execute(f"DELETE FROM sessions WHERE seq IN ({places})", chunk)  # noqa: S608  (no data)
+        gone = gone[: fitting(len(gone))]
+        places = ", ".join("?" * len(gone))
+        connection.execute(f"DELETE FROM sessions WHERE seq IN ({places})", gone)  # noqa: S608  (no data)
         self._old.gone.difference_update(gone)
         self._figures.folded += len(gone)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from sessiond.stores.database import transaction
+from sessiond.stores.recovery import NOTE_FILED
 
 __all__ = ["Purge"]
 
@@ -26,6 +27,8 @@ class Purge:
     def __init__(self) -> None:
         """Of nothing."""
         self._wanted: tuple[float, int] | None = None
+        self.up_to = 0
+        """The highest number of what was asked for last."""
 
     @property
     def is_due(self) -> bool:
@@ -34,6 +37,7 @@ class Purge:
 
     def ask(self, ended_before: float, up_to: int) -> None:
         """Have the records deleted that ended before then (epoch) and whose number is ``up_to`` or less."""
+        self.up_to = up_to
         self._wanted = (ended_before, up_to)
 
     def step(self, connection: sqlite3.Connection) -> None:
@@ -46,6 +50,7 @@ class Purge:
         assert wanted is not None
         ended_before, up_to = wanted
         with transaction(connection):
+            connection.execute(NOTE_FILED)
             deleted = connection.execute(_OLDEST, (ended_before, AT_ONCE, up_to)).rowcount
         if deleted < AT_ONCE and self._wanted is wanted:
             self._wanted = None

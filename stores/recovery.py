@@ -18,13 +18,14 @@ from sessiond.stores.fold import Unfolded
 from sessiond.stores.log import decode
 from sessiond.stores.rows import COLUMNS, ending, endings
 
-__all__ = ["FILED", "POSITION", "Row", "SqliteRecovered", "activity"]
+__all__ = ["FILED", "NOTE_FILED", "POSITION", "Row", "SqliteRecovered", "activity"]
 
 POSITION = "store:position"
 """The name of the highest position that the log has had, as far as it is no longer in the log itself."""
 
 FILED = "store:filed"
-"""The name of the number up to which all records are in their table; the log has those of later ends."""
+"""The name of a number: all records up to it have been in their table. Noted before records are deleted; otherwise the
+highest number in the table tells it."""
 
 Row: TypeAlias = tuple[int, int, int]
 """Of the log: position, entries, bytes."""
@@ -39,7 +40,14 @@ SELECT max(
     coalesce((SELECT value FROM named WHERE name = '{POSITION}'), 0)
 )
 """  # noqa: S608  (no data)
-_FILED = f"SELECT coalesce((SELECT value FROM named WHERE name = '{FILED}'), 0)"  # noqa: S608  (no data)
+_FILED = f"""
+SELECT max(
+    coalesce((SELECT max(number) FROM records), 0),
+    coalesce((SELECT value FROM named WHERE name = '{FILED}'), 0)
+)
+"""  # noqa: S608  (no data)
+NOTE_FILED = f"REPLACE INTO named (name, value) VALUES ('{FILED}', ({_FILED}))"  # noqa: S608  (no data)
+"""Note how far records have been filed, before some are deleted."""
 _NEWEST = f"SELECT {COLUMNS} FROM records ORDER BY number DESC LIMIT ?"  # noqa: S608  (no data)
 
 

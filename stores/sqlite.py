@@ -12,7 +12,7 @@ from sessiond.actors.future import Pending
 from sessiond.actors.store import Ending, Keeper, Live, Post, Soon, StoreError
 from sessiond.stores.checkpoints import Checkpoints
 from sessiond.stores.chores import Chores
-from sessiond.stores.database import make, translated, unhurried
+from sessiond.stores.database import MAX_ROWS, make, translated, unhurried
 from sessiond.stores.figures import Figures
 from sessiond.stores.filing import Filing
 from sessiond.stores.folding import Folding
@@ -34,8 +34,6 @@ R = TypeVar("R")
 
 OLDEST = (3, 33)
 """The first version of SQLite that updates one table from another."""
-MANY = 4096
-"""Records that are filed in one step when nobody is served yet."""
 
 
 class SqliteStore:
@@ -93,7 +91,7 @@ class SqliteStore:
         try:
             with translated(self._path), unhurried(connection):
                 while not self._filing.is_needless:
-                    self._filing.step(connection, MANY)
+                    self._filing.step(connection, MAX_ROWS)
         except StoreError as error:
             logger.warning("Records of calls that ended last will be there later: %s", error)
 
@@ -157,7 +155,8 @@ class SqliteStore:
 
     def purge(self, ended_before: float, up_to: int) -> None:
         """Delete, when there is time, the records that ended before then (epoch) with numbers of at most ``up_to``."""
-        self._chores.purge.ask(ended_before, up_to)
+        # what comes later is not old enough, and in a rush there is no moment at which all is in the table
+        self._chores.purge.ask(ended_before, min(up_to, self._writer.done))
         self._writer.ring()
 
     # What is asked of it

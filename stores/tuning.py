@@ -25,11 +25,11 @@ class Tuning:
     fold_age: float = 30.0
     """Or after so many seconds."""
     fold_rows: int = 64
-    """Sessions that are folded in one step, or as many as the last commit has had entries if those are more: a fold
-    must keep up with what comes meanwhile."""
-    file_rows: int = 256
-    """Records that go from the log into their table in one step, which is made when there are so many; or as many as
-    the last commit has had entries if those are more."""
+    """Sessions that are folded in one step, or as many as the last commit has had entries if those are more, up to what
+    one statement takes: a fold must keep up with what comes meanwhile."""
+    file_rows: int = 64
+    """Records that go from the log into their table in one step, which is made when there are so many; more than two
+    milliseconds' worth would be felt by the commit that waits meanwhile."""
     file_age: float = 0.25
     """Seconds after which fewer go there too."""
     last_fold: float = 1.0

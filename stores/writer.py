@@ -84,6 +84,11 @@ class Writer:
         """Entries that are not committed yet."""
         return len(self._queue)
 
+    @property
+    def done(self) -> int:
+        """The position up to which everything has been committed, or given up."""
+        return self._done
+
     def sessions(self) -> set[int]:
         """The sessions that entries are about which are not committed yet."""
         return {entry[1] for entry in self._queue.copy() if entry[0] in (LIVE, TOUCH, END)}

@@ -65,6 +65,21 @@ def test_what_is_to_be_deleted_is_deleted_though_it_was_still_in_the_log(still, 
     assert sql(path, RECORDS) == []
 
 
+def test_what_is_to_be_deleted_is_deleted_though_more_comes_than_one_step_files(still, path):
+    committed(still, 1)
+    still.clock.now += 1.0
+    still.store._writer._do_chores()
+    still.store.purge(4.0, 1 << 60)
+    for number in range(10):
+        for each in range(100):
+            still.store.end(ending(100 * number + each + 2, at=5.0))
+        still.store._writer._commit(still.store.waiting)
+        still.store._writer._do_chores()
+    assert not still.store._filing.is_needless
+    assert not still.store._chores.purge.is_due
+    assert sql(path, "SELECT count(*) FROM records WHERE ended_at < 4") == [(0,)]
+
+
 def test_of_two_ends_of_one_session_the_later_one_stays_also_after_a_kill(still, path, tmp_path):
     committed(still, 1)
     still.clock.now += 1.0

@@ -10,6 +10,7 @@ from stored import as_image, ending, opened
 
 from sessiond.actors.store import Live
 from sessiond.stores import checkpoints
+from sessiond.stores.database import MAX_ROWS
 from sessiond.stores.purge import AT_ONCE
 from sessiond.stores.tuning import TUNING
 
@@ -127,6 +128,20 @@ def test_the_wal_stays_short_however_much_is_written(again, tmp_path, monkeypatc
         assert (tmp_path / "sessiond.db-wal").stat().st_size < written / 4
     with again() as stored:
         assert len(stored.live) == 7
+
+
+@pytest.mark.parametrize("count", [TUNING.fold_rows + 1, 127, 128, MAX_ROWS - 1, MAX_ROWS])
+def test_a_step_folds_as_many_sessions_as_a_commit_has_brought(still, count):
+    store = still.store
+    store._chores._tuning = dataclasses.replace(NEVER, fold_entries=1)
+    for seq in range(4 * count):
+        store.keep(seq, as_image(seq))
+    while store.waiting:
+        store._writer._commit(count)
+    for _ in range(2):
+        folded = store.figures.folded
+        store._writer._do_chores()
+        assert store.figures.folded - folded >= count
 
 
 def test_folding_goes_on_after_a_restart(again):

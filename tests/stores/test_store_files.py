@@ -14,7 +14,7 @@ from stored import Stored, as_image, opened
 
 from sessiond.actors.store import StoreError
 from sessiond.stores import schema
-from sessiond.stores.database import MAX_ROWS, chunks
+from sessiond.stores.database import MAX_ROWS, fitting
 
 HOLDER = """
 import sys
@@ -97,9 +97,8 @@ def test_a_step_that_fails_leaves_the_version_before_it(path, sql, monkeypatch):
     assert sql("PRAGMA user_version") == [(schema_version,)]
 
 
-@given(rows=st.lists(st.integers(), max_size=3 * MAX_ROWS))
-def test_chunks_are_few_sizes_and_all_rows(rows):
-    found = list(chunks(rows))
-    assert [row for chunk in found for row in chunk] == rows
-    assert {len(chunk) for chunk in found} <= {2**power for power in range(9)}
-    assert len(found) <= len(rows) // MAX_ROWS + 8
+@given(count=st.integers(1, 3 * MAX_ROWS))
+def test_a_statement_takes_more_than_half_of_the_rows_or_all_it_can_and_comes_in_few_sizes(count):
+    size = fitting(count)
+    assert size in {2**power for power in range(9)}
+    assert min(count / 2, MAX_ROWS - 1) < size <= count

@@ -8,6 +8,8 @@ import pytest
 from still_store import LATER, RECORDS, committed, killed, sql
 from stored import as_image, ending, opened
 
+from sessiond.stores.database import MAX_ROWS
+from sessiond.stores.filing import BACKLOG
 from sessiond.stores.tuning import TUNING
 
 # What a commit writes
@@ -88,6 +90,13 @@ def test_a_few_records_are_filed_after_a_while(still, path):
     assert not still.store._writer._do_chores()
 
 
+def test_all_that_have_waited_for_a_while_are_filed_together(still):
+    committed(still, *range(TUNING.file_rows - 1))
+    still.clock.now += 0.3
+    assert not still.store._writer._do_chores()
+    assert still.store._filing.is_needless
+
+
 def test_a_writer_with_nothing_else_to_do_sleeps_until_then(still):
     committed(still, 1)
     still.clock.now += 0.1
@@ -102,6 +111,32 @@ def test_many_records_are_filed_at_once(still, path):
     still.store._writer._do_chores()
     assert sql(path, "SELECT count(*) FROM records") == [(TUNING.file_rows,)]
     assert still.store._filing.is_needless
+
+
+def test_a_step_is_a_single_statement_that_is_not_synced(still, traced):
+    committed(still, *range(2 * TUNING.file_rows))
+    traced.said.clear()
+    still.store._writer._do_chores()
+    assert [said.split(" (")[0] for said in traced.said[1:-1]] == ["REPLACE INTO records"]
+    assert [traced.said[0], traced.said[-1]] == ["PRAGMA synchronous = NORMAL", "PRAGMA synchronous = FULL"]
+
+
+def test_when_very_many_wait_they_are_filed_until_they_are_fewer(still):
+    committed(still, *range(BACKLOG + 1000))
+    still.store._writer._do_chores()
+    assert BACKLOG - MAX_ROWS < len(still.store._filing._unfiled) <= BACKLOG
+
+
+def test_a_commit_never_waits_for_much_more_than_the_last_one_has_brought(still):
+    """However many have come together while none could be filed."""
+    store = still.store
+    for first in range(0, 4 * BACKLOG, BACKLOG):
+        committed(still, *range(first, first + BACKLOG))
+    for count in (1, 100, 1000):
+        committed(still, *range(20_000, 20_000 + count))
+        before = len(store._filing._unfiled)
+        store._writer._do_chores()
+        assert count < before - len(store._filing._unfiled) < count + TUNING.file_rows + MAX_ROWS
 
 
 def test_whoever_waits_for_new_records_is_told_when_they_are_in_their_table(still, path):
