@@ -143,6 +143,14 @@ def _settle(mailbox: Mailbox) -> None:
         logger.exception("A mailbox could not be settled")
 
 
+def _call(callback: Callable[[], None]) -> None:
+    """Whatever goes wrong in ``callback``, others are called all the same."""
+    try:
+        callback()
+    except Exception:
+        logger.exception("A callback failed")
+
+
 class ThreadDispatcher(Dispatcher):
     """Turns run on one background thread, or on a thread that is blocked waiting for one, under one lock."""
 
@@ -254,10 +262,7 @@ class ThreadDispatcher(Dispatcher):
                 if wait > 0:
                     return wait
                 callback = heapq.heappop(self._timers)[2]
-            try:
-                callback()
-            except Exception:
-                logger.exception("A timer failed")
+            _call(callback)
 
 
 class LoopDispatcher(Dispatcher):
@@ -271,6 +276,10 @@ class LoopDispatcher(Dispatcher):
         super().__init__()
         self._loop = loop
         self._is_draining = False
+        self._has_turn = False
+        """Whether turns run, at whose end what is to be called soon is called."""
+        self._later: list[Callable[[], None]] = []
+        """What is to be called when those are over."""
 
     def schedule(self, mailbox: Mailbox) -> None:
         """See ``Dispatcher``."""
@@ -286,8 +295,11 @@ class LoopDispatcher(Dispatcher):
         self._on_loop(self._loop.call_later, seconds, callback)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """See ``Dispatcher``."""
-        self._on_loop(callback)
+        """See ``Dispatcher``. What a turn leaves for later comes when the turns are over, before the loop goes on."""
+        if self._has_turn and self._is_home():
+            self._later.append(callback)
+        else:
+            self._on_loop(callback)
 
     def enter(self) -> bool:
         """See ``Dispatcher``."""
@@ -308,15 +320,28 @@ class LoopDispatcher(Dispatcher):
     def _drain(self) -> None:
         with self.lock:
             self._is_draining = False
-        until = time.monotonic() + self.SECONDS_PER_CALLBACK
-        while time.monotonic() < until:
-            if not self._run_ready():
-                return
+        if not self._run_all_ready():
+            return
         with self.lock:
             if self._is_draining:
                 return
             self._is_draining = True
         self._loop.call_soon(self._drain)
+
+    def _run_all_ready(self) -> bool:
+        """Run what is ready, for as long as a callback may take; whether there may be more."""
+        until = time.monotonic() + self.SECONDS_PER_CALLBACK
+        self._has_turn = True
+        try:
+            while time.monotonic() < until:
+                if not self._run_ready():
+                    return False
+            return True
+        finally:
+            self._has_turn = False
+            later, self._later = self._later, []
+            for callback in later:
+                _call(callback)
 
 
 @functools.cache

@@ -82,8 +82,10 @@ class Held(Pending[T], gc=False):
     """Up to which everything is to be kept before."""
 
     def release(self) -> None:
-        """Tell it."""
-        self._finish(self.value, self.error)
+        """Tell it: once, and only by whoever holds it, since this is not looked after as ``_finish`` is."""
+        self._is_done = True
+        for follower in self._followers:
+            follower(self.value, self.error)
 
 
 class ReplyFuture(pykka.Future[T]):

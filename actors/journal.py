@@ -238,9 +238,18 @@ class Journal:
 
     def settled(self, position: int) -> None:
         """See ``Keeper``."""
-        on_way, held = self._on_way, self._held
+        on_way, held, latest, context = self._on_way, self._held, self._latest, self._context
         while on_way and on_way[0].position <= position:
-            self._settle(on_way.popleft())
+            change = on_way.popleft()
+            seq = change.standing.seq
+            if latest.get(seq) is change:
+                del latest[seq]
+            if change.__class__ is not Changed or change.address is not None:  # which few are
+                self._arrived(change, seq)
+            try:
+                change.settle(context)
+            except BaseException as error:  # noqa: BLE001  (of this change only; the others are to be settled)
+                context.crash_log.log("the journal", error, context.clock.read().monotonic)
         while held and held[0].position <= position:
             held.popleft().release()
         self._set_numbers_aside()
@@ -343,20 +352,14 @@ class Journal:
             change.address = (record.gateway, record.external_id)
             self._arrivals.setdefault(change.address, {})[change.standing.seq] = change
 
-    def _settle(self, change: Change) -> None:
-        seq = change.standing.seq
-        if self._latest.get(seq) is change:
-            del self._latest[seq]
+    def _arrived(self, change: Change, seq: int) -> None:
+        """From now on the directory knows what has begun by ``change``, and the address that it has led to."""
         if isinstance(change, Begun):
             self.beginning -= 1
         if change.address is not None and (arrived := self._arrivals[change.address])[seq] is change:
             del arrived[seq]
             if not arrived:
                 del self._arrivals[change.address]
-        try:
-            change.settle(self._context)
-        except BaseException as error:  # noqa: BLE001  (of this change only; the others are to be settled)
-            self._context.crash_log.log("the journal", error, self._context.clock.read().monotonic)
 
     def _take_back(self, session: SessionActor, change: Change | None) -> None:
         """A turn has failed, before which ``change`` was the last: unless there is one since, nothing is left of it."""

@@ -62,10 +62,17 @@ class Changed(Change, gc=False):
         old, standing.state = standing.state, new
         if old.incarnation is not new.incarnation:
             pass_on(standing.seq, old.incarnation, new.incarnation)
-        if old.record is not new.record:
-            _reindex(context, standing.seq, old.record, new.record)
-            if context.recording is not None:
-                _publish(context, standing, old.record)
+        before, after = old.record, new.record
+        if before is after:
+            return
+        if before.state != after.state:
+            context.directory.state_changed(standing.seq, before.state, after.state)
+        elif before.metadata is after.metadata or context.directory.metadata:
+            context.directory.changed(standing.seq, before, after)
+        if before.answered_at is not after.answered_at:
+            context.tally.count_answered(after)
+        if context.recording is not None:
+            _publish(context, standing, before)
 
 
 class Ended(Change, gc=False, kw_only=True):
@@ -86,15 +93,6 @@ class Ended(Change, gc=False, kw_only=True):
         count_end(context, old.record, final)
         if self.told is not None:
             hang_up(context, final, standing.seq, self.told)
-
-
-def _reindex(context: Context, seq: int, old: Session, new: Session) -> None:
-    if old.state != new.state:
-        context.directory.state_changed(seq, old.state, new.state)
-    elif old.metadata is new.metadata or context.directory.metadata:
-        context.directory.changed(seq, old, new)
-    if old.answered_at is not new.answered_at:
-        context.tally.count_answered(new)
 
 
 def _publish(context: Context, standing: Standing, old: Session | None) -> None:

@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
         self._requests: Iterator[Call | bytes] = iter(())
         """Requests that wait for their turn, decoded or as frames."""
         self._responder: Responder | BoundResponder = Responder(
-            front_end.registry, front_end.observed, front_end.round, front_end.crashed, self._completed, self.peer
+            front_end.registry, front_end.observed, front_end.round, front_end.crashed, self, self.peer
         )
         self._peer: Peer | None = None
         self._is_writable = True
@@ -240,12 +240,11 @@ class Connection(asyncio.Protocol):
             or responder.settling >= MAX_SETTLING
         )
 
-    def _completed(self) -> None:
-        """A pending answer has come: it is flushed with all others of this round."""
+    def completed(self) -> None:
+        """See ``Late``."""
         if self._is_closed:
             return
-        if len(self._responder.answers) == 1:  # whoever has more is to be flushed already
-            self._round.unflushed.append(self)
+        self.flush()
         if self._is_behind or self._is_last:
             self._work_later()
 

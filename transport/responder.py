@@ -31,6 +31,7 @@ from sessiond.transport.round import Round
 if TYPE_CHECKING:
     from sessiond.actors.registry import RegistryActor
     from sessiond.transport.peer import Peer
+    from sessiond.transport.round import Late
 
 __all__ = ["MAX_SETTLING", "Responder"]
 
@@ -82,7 +83,7 @@ class Responder:
         observed: Observed,
         loop_round: Round,
         crashed: Callable[[BaseException], Internal],
-        completed: Callable[[], None],
+        writer: Late,
         peer: Callable[[], Peer],
     ) -> None:
         """Answer from ``registry``.
@@ -92,13 +93,13 @@ class Responder:
             observed: counts the requests.
             loop_round: whoever has requests answered has begun it.
             crashed: told of exceptions that are nobody's error.
-            completed: called when a pending answer has come and is collected, in a round.
+            writer: writes the answers; told at the end of a round if some of them had been pending.
             peer: gives the client of the connection, for the methods that need it.
         """
         self._registry = registry
         self._round = loop_round
         self._crashed = crashed
-        self._completed = completed
+        self._writer = writer
         self._peer = peer
         self._tallies = observed.methods
         self._routes = {
@@ -177,12 +178,12 @@ class Responder:
         tally = self._tallies[call.method if call.method in METHODS else Observed.UNKNOWN]
         try:
             result = self._call(call, frame)
+            if isinstance(result, Held):
+                return self._hold(result, call.msgid, tally)
         except NotAFrameError:
             raise
         except BaseException as error:  # noqa: BLE001
             return self._collect(tally, *self._failure(call.msgid, error))
-        if isinstance(result, Held):
-            return self._hold(result, call.msgid, tally)
         if isinstance(result, Pending):
             return self._defer(result, call.msgid, tally, is_patient=METHODS[call.method].is_patient)
         self._collect(tally, *self._success(call.msgid, result))
@@ -249,23 +250,26 @@ class Responder:
 
     def _hold(self, held: Held[Any], msgid: int | None, tally: MethodTally) -> int:
         """Answer once ``held`` is kept. The work is done, so that this is not ``SLOW``."""
-        self.settling += 1
-        error = held.error
-        answer, code = self._success(msgid, held.value) if error is None else self._failure(msgid, error)
+        error, code = held.error, None
+        if error is None and msgid is not None:
+            answer = encode((RESPONSE, msgid, None, held.value))
+        else:
+            answer, code = (b"", None) if error is None else self._failure(msgid, error)
         held.then(_Waiting(self, msgid, tally, self._round.arrived, answer, code, error))
+        self.settling += 1
         return 0 if self.settling < MAX_SETTLING else SLOW
 
     def tell(self, tally: MethodTally, arrived: float, answer: bytes, code: str | None) -> None:
         """Collect the answer to a request that arrived at that time, on the monotonic clock."""
         loop_round = self._round
         if not loop_round.is_open:
-            loop_round.begin()
+            loop_round.begin_late()
         loop_round.waited.append((tally, arrived))
         if code is not None:
             loop_round.failed.append((tally, code))
         if answer:
             self.answers.append(answer)
-        self._completed()
+        loop_round.late[self._writer] = None
 
     def fail(self, msgid: int | None, tally: MethodTally, arrived: float, error: BaseException) -> None:
         """The same of an error."""

@@ -52,7 +52,7 @@ class FrontEnd(ServiceActor):
         self.registry = registry
         self.limits = limits
         self.loop = loop
-        self.round = Round(context.clock, loop.call_soon)
+        self.round = Round(context.clock, loop.call_soon, context.dispatcher.call_soon)
         self.observed = Observed(METHODS)
         self._log_rate = LogRate()
         self._connections: set[Connection] = set()

@@ -8,7 +8,7 @@ import threading
 
 import pykka
 import pytest
-from runtimes import PATIENCE, Doer, settle
+from runtimes import PATIENCE, Doer, loop_dispatcher, settle
 
 from sessiond.actors.dispatcher import LoopDispatcher, ThreadDispatcher, shared_dispatcher
 
@@ -51,6 +51,34 @@ def test_what_is_to_be_called_soon_is_called_once_the_turn_is_over_and_in_order(
     Doer.start(dispatcher).tell(turn)
     assert done.wait(PATIENCE)
     assert ran == ["turn", "first", "second"]
+
+
+def test_what_a_turn_leaves_for_later_comes_before_the_loop_goes_on():
+    ran, done = [], threading.Event()
+
+    def turn(_):
+        loop = asyncio.get_running_loop()
+        loop.call_soon(ran.append, "loop")
+        loop.call_soon(done.set)
+        dispatcher.call_soon(lambda: ran.append("soon"))
+        ran.append("turn")
+
+    with loop_dispatcher() as dispatcher:
+        ref = Doer.start(dispatcher)
+        ref.tell(turn)
+        assert done.wait(PATIENCE)
+        ref.stop()
+    assert ran == ["turn", "soon", "loop"]
+
+
+def test_what_a_turn_leaves_for_later_may_fail_and_keeps_nothing_else_from_coming(caplog):
+    done = threading.Event()
+    with loop_dispatcher() as dispatcher:
+        ref = Doer.start(dispatcher)
+        ref.tell(lambda _: (dispatcher.call_soon(lambda: 1 / 0), dispatcher.call_soon(done.set)))
+        assert done.wait(PATIENCE)
+        ref.stop()
+    assert "ZeroDivisionError" in caplog.text
 
 
 def test_a_turn_may_set_a_timer(dispatcher):

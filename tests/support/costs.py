@@ -11,6 +11,7 @@ import gc
 import itertools
 import json
 import sys
+import tempfile
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,8 @@ from still_service import StillService, fields, still_service
 
 from sessiond.actors.call_record import CallRecords
 from sessiond.actors.limits import Limit
+from sessiond.stores.settings import StoreSettings
+from sessiond.stores.sqlite import SqliteStore
 
 __all__ = ["BUDGETS", "VERSION", "Cost", "Meter", "bytes_kept", "bytes_per_session", "costs_of_requests", "written"]
 
@@ -119,7 +122,24 @@ def costs_of_requests() -> dict[str, Cost]:
         costs |= _costs_of_records(service)
         costs |= _costs_of_gateways(service)
         costs |= _costs_of_commands(service)
-    return costs | _costs_within_limits() | _costs_of_watching()
+    return costs | _costs_with_a_store() | _costs_within_limits() | _costs_of_watching()
+
+
+def _costs_with_a_store() -> dict[str, Cost]:
+    """What requests cost that wait for a store, without what its own thread does."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        still_service(store=SqliteStore(StoreSettings(kind="sqlite", path=f"{folder}/sessiond.db"))) as service,
+    ):
+        ids = service.create(2 * SESSIONS)
+        requests: list[tuple[str, Callable[[int], tuple[Any, ...]]]] = [
+            ("create_session", lambda number: ("create_session", fields(1000 + number))),
+            ("update_session_state to ringing", lambda number: ("update_session_state", ids[number], "ringing")),
+            ("update_session_metadata", lambda number: ("update_session_metadata", ids[number], {"codec": "pcmu"})),
+            ("touch_session", lambda number: ("touch_session", ids[number])),
+            ("end_session", lambda number: ("end_session", ids[number], "normal")),
+        ]
+        return {f"{name}, with a store": _cost(service, request) for name, request in requests}
 
 
 def _costs_of_records(service: StillService) -> dict[str, Cost]:
@@ -243,11 +263,13 @@ def _cost(
     reads = [
         b"".join(_packed(request(number)) for number in range(first, first + together)) for first in range(2 * SESSIONS)
     ]
-    for read in reads[:SESSIONS]:
-        service.receive(read)
-    meter = Meter()
-    for read in reads[SESSIONS:]:
-        meter.count(functools.partial(service.receive, read))
+    unheeded, meter = Meter(), Meter()
+    for number, read in enumerate(reads):
+        counting = unheeded if number < SESSIONS else meter
+        counting.count(functools.partial(service.receive, read))
+        if service.store is not None:
+            service.commit()
+            counting.count(service.settle)
     if are_answered:
         service.answers()
     else:

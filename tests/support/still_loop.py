@@ -58,12 +58,12 @@ class StillLoop:
         return timer
 
     def turn(self) -> bool:
-        """Run what is ready, once; whether there was anything."""
+        """Run what is ready, once; whether there was anything, or is now."""
         ready, self._ready = self._ready, []
         for callback in ready:
             callback()
         self.after_turn()
-        return bool(ready)
+        return bool(ready or self._ready)
 
     def settle(self) -> None:
         """Run what is ready until nothing is."""
@@ -211,7 +211,7 @@ class Connected:
     def __init__(self, **limits: Any) -> None:
         self.loop = StillLoop()
         self._ends: list[Callable[[], object]] = []
-        self.round = Round(TurnClock(ManualClock()), self._ends.append)
+        self.round = Round(TurnClock(ManualClock()), self._ends.append, self._ends.append)
         self.limits = Limits(**limits)
         self.registry = StillRegistry()
         self.observed = Observed(METHODS)

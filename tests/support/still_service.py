@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from unittest.mock import patch
 
@@ -23,6 +24,7 @@ from sessiond.actors.limits import Limit
 from sessiond.actors.registry import RegistryActor
 from sessiond.actors.session import SessionActor
 from sessiond.actors.settings import Settings, WatchSettings
+from sessiond.stores.sqlite import SqliteStore
 from sessiond.transport import connection
 from sessiond.transport.server import FrontEnd
 from sessiond.transport.settings import Limits
@@ -62,12 +64,21 @@ class StillService:
         session_class: type[SessionActor] = SessionActor,
         watching: WatchSettings = _KEPT,
         limits: Iterable[Limit] = (),
+        store: SqliteStore | None = None,
     ) -> None:
         self.loop = loop
         self.clock = ManualClock()
+        self._kept: deque[Callable[[], object]] = deque()
         self.context = Context.create(
             Settings(), LoopDispatcher(loop), self.clock, lambda _: None, limits, watching=watching
         )
+        self.store = store
+        if store is not None:
+            store.open()
+            journal = self.context.keep_in(store, is_relaxed=False)
+            store._writer._keeper, store._writer._post = journal, self._kept.append
+            store._writer._soon = self.context.dispatcher.call_soon
+            journal.begin(0, 0)
         # Python has the instances of a class that is new take no more room than they need: those of one that was used
         # in other ways before have room for all attributes that any of them ever had.
         sessions = type("Sessions", (session_class,), {})
@@ -93,10 +104,27 @@ class StillService:
         self.front_end.stop(block=False)
         self.registry.stop(block=False)
         self.loop.settle()
+        if self.store is not None:
+            self.store.close()
 
     def receive(self, frames: bytes) -> None:
         """Have the loop read ``frames`` from the gateway, and come round."""
         self.connection.data_received(frames)
+        self.loop.settle()
+
+    def commit(self) -> None:
+        """Have the store, whose thread stands still too, keep what it has been handed."""
+        if self.store is not None and self.store.waiting:
+            self.store._writer._commit(self.store.waiting)
+
+    def post(self) -> None:
+        """Have the loop hear of what has been kept when it comes round."""
+        while self._kept:
+            self.registry.local().post(self._kept.popleft())
+
+    def settle(self) -> None:
+        """Have the loop hear of what has been kept, and come round."""
+        self.post()
         self.loop.settle()
 
     def answers(self) -> list[Any]:
@@ -120,6 +148,8 @@ class StillService:
         for first in range(0, count, batch):
             numbers = itertools.islice(self._numbers, min(batch, count - first))
             self.receive(b"".join(msgpack.packb([0, 1, "create_session", [fields(each)]]) for each in numbers))
+            self.commit()
+            self.settle()
             ids += (result["id"] for result in self.answers())
         return ids
 

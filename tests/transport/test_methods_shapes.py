@@ -56,7 +56,7 @@ def never(*_: object) -> None:
 def outcome(frame: bytes) -> str:
     """What a server makes of a frame: ``ok``, an error code, or ``closed``."""
     observed = Observed(methods.METHODS)
-    this = Round(TurnClock(ManualClock()), lambda _: None)
+    this = Round(TurnClock(ManualClock()), lambda _: None, never)
     this.begin()
     responder = Responder(Yes(), observed, this, never, never, somebody)
     try:

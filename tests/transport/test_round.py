@@ -10,6 +10,8 @@ from still_loop import StillSocket
 from still_service import still_service
 from wire import request
 
+from sessiond.stores.settings import StoreSettings
+from sessiond.stores.sqlite import SqliteStore
 from sessiond.transport.connection import Connection
 from sessiond.transport.observed import LATENCY_BOUNDS, MethodTally, observe_all
 
@@ -65,6 +67,24 @@ def test_each_request_of_a_turn_is_counted_once(service):
         connection.data_received(request(2, "ping"))
         service.loop.settle()
         assert sum(tally.buckets) == 5
+
+
+def test_answers_that_waited_for_the_store_are_written_before_the_loop_goes_on(tmp_path):
+    store = SqliteStore(StoreSettings(kind="sqlite", path=str(tmp_path / "sessiond.db")))
+    with still_service(store=store) as service, another_connection(service) as connection:
+        for each in (service.connection, connection):
+            each.data_received(request(1, "create_session", {"type": "sip"}))
+        service.loop.settle()
+        service.commit()
+        assert service.answers() == []
+        service.post()
+        went_on = []
+        service.loop.call_soon(lambda: went_on.append(connection._transport.written.copy()))
+        service.loop.turn()
+        service.loop.turn()
+        (written,) = went_on
+        assert b"initializing" in b"".join(written)
+        assert [answer["state"] for answer in service.answers()] == ["initializing"]
 
 
 def test_answers_that_come_later_are_timed_from_when_each_was_asked():
