@@ -178,12 +178,12 @@ class Responder:
         tally = self._tallies[call.method if call.method in METHODS else Observed.UNKNOWN]
         try:
             result = self._call(call, frame)
-            if isinstance(result, Held):
-                return self._hold(result, call.msgid, tally)
         except NotAFrameError:
             raise
         except BaseException as error:  # noqa: BLE001
             return self._collect(tally, *self._failure(call.msgid, error))
+        if isinstance(result, Held):
+            return self._hold(result, call.msgid, tally)
         if isinstance(result, Pending):
             return self._defer(result, call.msgid, tally, is_patient=METHODS[call.method].is_patient)
         self._collect(tally, *self._success(call.msgid, result))
@@ -250,13 +250,10 @@ class Responder:
 
     def _hold(self, held: Held[Any], msgid: int | None, tally: MethodTally) -> int:
         """Answer once ``held`` is kept. The work is done, so that this is not ``SLOW``."""
-        error, code = held.error, None
-        if error is None and msgid is not None:
-            answer = encode((RESPONSE, msgid, None, held.value))
-        else:
-            answer, code = (b"", None) if error is None else self._failure(msgid, error)
-        held.then(_Waiting(self, msgid, tally, self._round.arrived, answer, code, error))
         self.settling += 1
+        error = held.error
+        answer, code = self._success(msgid, held.value) if error is None else self._failure(msgid, error)
+        held.then(_Waiting(self, msgid, tally, self._round.arrived, answer, code, error))
         return 0 if self.settling < MAX_SETTLING else SLOW
 
     def tell(self, tally: MethodTally, arrived: float, answer: bytes, code: str | None) -> None:
