@@ -7,9 +7,11 @@ while the gate is shut. It fails because another program, which is the test, hol
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,19 +46,43 @@ class GatedStore(SqliteStore):
 
     def __init__(self, settings: StoreSettings) -> None:
         super().__init__(settings, Tuning(most=1, probes=(0.001,), connect=_impatient))
-        self.is_shut = False
+        self._is_shut = False
         self.held: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._post: Post
+        self._keeper: Keeper
+        self._told = 0
+        self._tells = threading.Condition()
 
     def start(self, keeper: Keeper, post: Post, soon: Soon) -> None:
-        self._post = post
+        self._post, self._keeper = post, keeper
         super().start(keeper, self._take, soon)
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether it holds back what is posted. Whoever opens it has all be posted that was held back."""
+        return self._is_shut
+
+    @is_shut.setter
+    def is_shut(self, is_shut: bool) -> None:
+        with self._tells:
+            self._is_shut = is_shut
+            while not (is_shut or self.held.empty()):
+                self._post(self.held.get())
+
     def _take(self, work: Callable[[], None]) -> None:
-        if self.is_shut:
-            self.held.put(work)
-        else:
-            self._post(work)
+        with self._tells:
+            if self._is_shut:
+                self.held.put(work)
+            else:
+                self._post(work)
+            if isinstance(work, functools.partial) and work.func == self._keeper.settled:
+                self._told = work.args[0]
+                self._tells.notify_all()
+
+    def await_told(self, position: int) -> None:
+        """Return when it has been posted that everything up to ``position`` is kept, or held back instead."""
+        with self._tells:
+            assert self._tells.wait_for(lambda: self._told >= position, PATIENCE)
 
     def let_through(self) -> None:
         """Post what was held back for the longest time, once there is anything."""
@@ -79,8 +105,10 @@ class GatedService(Service):
     # The gate
 
     def shut(self) -> None:
-        """Have everything that changes be on its way from now on."""
+        """Have everything that changes be on its way from now on, and nothing else that has been handed over."""
         self.settle()
+        if self.journal.failure is None and not self.store.is_shut:
+            self.keep_all()
         self.store.is_shut = True
 
     def acknowledge(self, changes: int = 1) -> None:
@@ -96,13 +124,11 @@ class GatedService(Service):
         self.store.is_shut = False
 
     def keep_all(self) -> None:
-        """Have everything be in the file that has been handed over, activities too."""
-        self.shut()
-        self.turn(lambda _: self.store.put("test", 0))
-        while self.store.waiting or not self.store.held.empty():
-            self.store.let_through()
-        self.settle()
+        """Have everything be in the file that has been handed over, activities too, and be known to be."""
         self.store.is_shut = False
+        self.settle()
+        self.store.await_told(self.turn(lambda _: self.store.put("test", 0)))
+        self.settle()
 
     def crash(self, path: Path) -> None:
         """Leave at ``path`` what the files of the store would be had the process died.
