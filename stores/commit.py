@@ -45,7 +45,8 @@ def commit(connection: sqlite3.Connection, entries: Sequence[Entry], last: int) 
 def insert(connection: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Insert ``rows`` into ``table``, which names the columns, in the place of those that have their keys.
 
-    By one statement, if there are any: SQLite takes some thousand values.
+    By one statement, if there are any. SQLite takes 32,766 values in it (https://sqlite.org/limits.html): rows are
+    short, as those of a commit are, or ``MAX_ROWS`` at most.
     """
     if rows:
         statement = _statement(table, len(rows[0]), len(rows))

@@ -7,7 +7,6 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from sessiond.actors.store import StoreError
 
@@ -22,8 +21,6 @@ __all__ = [
     "translated",
     "unhurried",
 ]
-
-T = TypeVar("T")
 
 PATIENCE = 1.0
 """Seconds to wait for a foreign program (``sqlite3`` on a shell) that holds the database."""
